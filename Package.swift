@@ -1,0 +1,19 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// What every Swift target is compiled with. Cross-module optimisation lets the generic cores be specialised for their
+/// production environment; without it the data path would go through witness tables.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
+
+let package = Package(
+    name: "nacre",
+    dependencies: [],
+    targets: [
+        .target(name: "CSupport"),
+        .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,62 @@
+#include "csupport.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+// The reference path: one table, one byte at a time. It serves machines without a CRC instruction and is what the tests
+// compare the fast path with.
+static uint32_t table[256];
+
+__attribute__((constructor)) static void fill_table(void) {
+    for (uint32_t n = 0; n < 256; n++) {
+        uint32_t c = n;
+        for (int k = 0; k < 8; k++) c = (c & 1) ? (c >> 1) ^ 0x82F63B78u : c >> 1;
+        table[n] = c;
+    }
+}
+
+static uint32_t crc_by_table(uint32_t state, const uint8_t *p, size_t n) {
+    while (n--) state = (state >> 8) ^ table[(state ^ *p++) & 0xff];
+    return state;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t state, const uint8_t *p, size_t n) {
+    uint64_t wide = state;
+    while (n >= 32) {
+        uint64_t words[4];
+        memcpy(words, p, sizeof words);
+        wide = _mm_crc32_u64(wide, words[0]);
+        wide = _mm_crc32_u64(wide, words[1]);
+        wide = _mm_crc32_u64(wide, words[2]);
+        wide = _mm_crc32_u64(wide, words[3]);
+        p += 32;
+        n -= 32;
+    }
+    while (n >= 8) {
+        uint64_t word;
+        memcpy(&word, p, sizeof word);
+        wide = _mm_crc32_u64(wide, word);
+        p += 8;
+        n -= 8;
+    }
+    uint32_t narrow = (uint32_t)wide;
+    while (n--) narrow = _mm_crc32_u8(narrow, *p++);
+    return narrow;
+}
+
+static int has_instruction;
+__attribute__((constructor)) static void look_for_instruction(void) {
+    has_instruction = __builtin_cpu_supports("sse4.2");
+}
+#endif
+
+uint32_t nacre_crc32c(uint32_t crc, const void *data, size_t length) {
+#if defined(__x86_64__)
+    if (has_instruction) return ~crc_by_instruction(~crc, data, length);
+#endif
+    return ~crc_by_table(~crc, data, length);
+}
