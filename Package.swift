@@ -14,6 +14,8 @@ let package = Package(
     targets: [
         .target(name: "CSupport"),
         .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
+        .target(name: "Protocol", dependencies: ["Wire"], swiftSettings: settings),
+
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
     ]
 )

@@ -63,7 +63,8 @@ public struct ByteReader: Sendable {
     /// A u32 length of at most `limit` bytes, then UTF-8. Bytes that are not UTF-8 are refused.
     public mutating func readString(atMost limit: Int) throws(WireError) -> String {
         let raw = try readBytes(atMost: limit)
-        guard let text = raw.withUnsafeBytes({ String(validating: $0.bindMemory(to: UInt8.self), as: UTF8.self) }) else {
+        guard let text = raw.withUnsafeBytes({ String(validating: $0.bindMemory(to: UInt8.self), as: UTF8.self) })
+        else {
             throw WireError("text is not UTF-8")
         }
         return text
