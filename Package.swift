@@ -14,7 +14,9 @@ let package = Package(
     targets: [
         .target(name: "CSupport"),
         .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
-        .target(name: "Protocol", dependencies: ["Wire"], swiftSettings: settings),
+        .target(name: "CRUSH", dependencies: ["Wire"], swiftSettings: settings),
+        .target(name: "ClusterMap", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
+        .target(name: "Protocol", dependencies: ["ClusterMap", "Wire"], swiftSettings: settings),
 
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
     ]

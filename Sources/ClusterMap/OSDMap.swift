@@ -1,0 +1,86 @@
+import CRUSH
+import Wire
+
+/// The state of the cluster that everyone must agree on: which OSDs there are, which pools, and how objects are placed.
+///
+/// A value; one epoch of it never changes. The monitors make the next epoch as an `Increment`, and applying the same
+/// increment to the same map gives the same bytes everywhere, which the checksum in the increment verifies.
+public struct OSDMap: Sendable {
+    public var cluster: UniqueID
+    public var epoch: Epoch
+    public var pools: [PoolID: Pool]
+    /// The number the next pool gets; numbers are never used twice.
+    public var nextPool: PoolID
+    public var osds: [OSDID: OSDRecord]
+    public var crush: CRUSHMap
+
+    /// The map before the first epoch: no OSDs, no pools.
+    public init(cluster: UniqueID, crush: CRUSHMap) {
+        self.cluster = cluster
+        self.crush = crush
+        epoch = .none
+        pools = [:]
+        nextPool = PoolID(1)
+        osds = [:]
+    }
+
+    public func pool(named name: String) -> Pool? { pools.values.first { $0.name == name } }
+
+    /// The pools by number.
+    public var poolsInOrder: [Pool] { pools.values.sorted { $0.id < $1.id } }
+
+    /// The OSDs by number.
+    public var osdsInOrder: [(id: OSDID, record: OSDRecord)] {
+        osds.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
+    @inlinable
+    public func isUp(_ osd: OSDID) -> Bool { osds[osd]?.isUp ?? false }
+
+    // MARK: Encoding
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        self = try reader.versioned("OSD map", supported: 1) { r, _ throws(WireError) in
+            let cluster = try UniqueID(from: &r)
+            let epoch = Epoch(try r.readU32())
+            let nextPool = PoolID(try r.readI64())
+            let pools = try r.readArray(atMost: MapLimits.pools) { r throws(WireError) in try Pool(from: &r) }
+            let osds = try r.readArray(atMost: MapLimits.osds) { r throws(WireError) in
+                (OSDID(try r.readI32()), try OSDRecord(from: &r))
+            }
+            var map = OSDMap(cluster: cluster, crush: try CRUSHMap(from: &r))
+            map.epoch = epoch
+            map.nextPool = nextPool
+            for pool in pools where map.pools.updateValue(pool, forKey: pool.id) != nil {
+                throw WireError("pool \(pool.id) stands twice in the map")
+            }
+            for (id, record) in osds where map.osds.updateValue(record, forKey: id) != nil {
+                throw WireError("\(id) stands twice in the map")
+            }
+            return map
+        }
+    }
+
+    public init(decoding bytes: Bytes) throws(WireError) {
+        var reader = ByteReader(bytes)
+        try self.init(from: &reader)
+        try reader.expectEnd()
+    }
+
+    /// Deterministic: equal maps give equal bytes.
+    public func encode(into writer: inout ByteWriter) {
+        writer.versioned(1) { w in
+            cluster.encode(into: &w)
+            w.writeU32(epoch.rawValue)
+            w.writeI64(nextPool.rawValue)
+            w.writeArray(poolsInOrder) { $1.encode(into: &$0) }
+            w.writeArray(osdsInOrder) { w, osd in
+                w.writeI32(osd.id.rawValue)
+                osd.record.encode(into: &w)
+            }
+            crush.encode(into: &w)
+        }
+    }
+
+    public var encoded: Bytes { Bytes.encoding(capacity: 4096) { encode(into: &$0) } }
+}

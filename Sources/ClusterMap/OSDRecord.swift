@@ -1,0 +1,66 @@
+import Wire
+
+/// What the map says of one OSD.
+public struct OSDRecord: Hashable, Sendable {
+    /// Tells this OSD's disk from another that once had the number.
+    public var uuid: UniqueID
+    /// Tells this run of the daemon from the one before; set at boot.
+    public var incarnation: UInt64
+    /// Where it serves clients and peers; nil before its first boot.
+    public var endpoint: Endpoint?
+    public var isUp: Bool
+    /// Share of its CRUSH weight that is used, 16.16: 0x10000 is in, 0 is out.
+    public var reweight: UInt32
+    /// The epoch that marked it up last.
+    public var upFrom: Epoch
+    /// The newest epoch by which it is known to have been alive (see `up_thru` in the replication rules).
+    public var upThru: Epoch
+    /// The epoch that marked it down last.
+    public var downAt: Epoch
+
+    /// A reweight of 1.
+    public static let fullReweight: UInt32 = 0x10000
+
+    /// A new OSD: in, not up yet.
+    public init(uuid: UniqueID) {
+        self.uuid = uuid
+        incarnation = 0
+        endpoint = nil
+        isUp = false
+        reweight = Self.fullReweight
+        upFrom = .none
+        upThru = .none
+        downAt = .none
+    }
+
+    public var isIn: Bool { reweight > 0 }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        self = try reader.versioned("OSD record", supported: 1) { r, _ throws(WireError) in
+            var record = OSDRecord(uuid: try UniqueID(from: &r))
+            record.incarnation = try r.readU64()
+            record.endpoint = try r.readOptional { r throws(WireError) in try Endpoint(from: &r) }
+            record.isUp = try r.readBool()
+            record.reweight = try r.readU32()
+            record.upFrom = Epoch(try r.readU32())
+            record.upThru = Epoch(try r.readU32())
+            record.downAt = Epoch(try r.readU32())
+            guard record.reweight <= Self.fullReweight else { throw WireError("reweight \(record.reweight) above 1") }
+            guard !record.isUp || record.endpoint != nil else { throw WireError("an OSD is up without an address") }
+            return record
+        }
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.versioned(1) { w in
+            uuid.encode(into: &w)
+            w.writeU64(incarnation)
+            w.writeOptional(endpoint) { $1.encode(into: &$0) }
+            w.writeBool(isUp)
+            w.writeU32(reweight)
+            w.writeU32(upFrom.rawValue)
+            w.writeU32(upThru.rawValue)
+            w.writeU32(downAt.rawValue)
+        }
+    }
+}

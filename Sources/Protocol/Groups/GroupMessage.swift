@@ -1,0 +1,139 @@
+import Wire
+
+/// What the members of a placement group say to each other. Every message names the group and the interval, by its first
+/// epoch; what belongs to an older interval is dropped by whoever gets it.
+public struct GroupMessage: Sendable {
+    public var group: PGID
+    public var interval: Epoch
+    public var body: Body
+
+    public init(group: PGID, interval: Epoch, body: Body) {
+        self.group = group
+        self.interval = interval
+        self.body = body
+    }
+
+    public enum Body: Sendable {
+        /// Primary → member: apply and log one write. Entries come in order; `trimTo` is how far every member may forget.
+        case replicate(entry: LogEntry, operations: Transaction, trimTo: Version)
+        /// Member → primary: the entry, and all before it, are on this member's disk.
+        case replicated(Version)
+        /// Primary → anyone who may have a copy: tell me your info.
+        case queryInfo
+        case info(GroupInfo)
+        /// Primary → member: your info, your log after `since` (all of it when `since` is before its tail), your missing set.
+        case queryLog(since: Version)
+        case log(GroupInfo, entries: [LogEntry], missing: [MissingObject])
+        /// Primary → member: this is the group's history now. Keep your entries up to `rewindTo`, then these; what you
+        /// lack is `missing`; objects in `removals` are divergent creations and go.
+        case activate(Activation)
+        /// Member → primary: the activation is on this member's disk.
+        case activated
+        /// Primary → member: send me this object at this version.
+        case pull(ObjectID, need: Version)
+        /// A part of an object; see `ObjectPart`.
+        case push(ObjectPart)
+        /// Receiver of the last part → sender: the object is on this member's disk at this version.
+        case pushed(ObjectID, Version)
+        /// The member asked does not have the object at that version.
+        case cannotPush(ObjectID, need: Version)
+        /// Primary → member being backfilled: which objects have you after this one?
+        case scan(after: ObjectID?, limit: UInt32)
+        case scanned([ObjectVersion], more: Bool)
+        /// Primary → member: the copy has every object (of the log's newest version): it is complete.
+        case backfilled(lastUpdate: Version)
+        /// Member → primary: that is on disk.
+        case backfillStored
+        /// Primary → member: all members are clean under this activation.
+        case started(Epoch)
+    }
+}
+
+/// See `GroupMessage.Body.activate`.
+public struct Activation: Sendable {
+    /// The authoritative info; `lastEpochStarted` is the activation's epoch.
+    public var info: GroupInfo
+    public var rewindTo: Version
+    public var entries: [LogEntry]
+    public var missing: [MissingObject]
+    public var removals: [ObjectID]
+
+    public init(
+        info: GroupInfo, rewindTo: Version, entries: [LogEntry], missing: [MissingObject], removals: [ObjectID]
+    ) {
+        self.info = info
+        self.rewindTo = rewindTo
+        self.entries = entries
+        self.missing = missing
+        self.removals = removals
+    }
+}
+
+/// A part of an object on its way to a member. The first part replaces whatever the member has; the member counts the object
+/// as there only when it has stored the last.
+public struct ObjectPart: Sendable {
+    public var object: ObjectID
+    public var version: Version
+    public var isFirst: Bool
+    public var isLast: Bool
+    /// False: the object does not exist at this version, remove it.
+    public var exists: Bool
+    public var size: UInt64
+    public var offset: UInt64
+    public var data: Bytes
+    public var attributes: [Attribute]
+    public var omap: [KeyValue]
+
+    public init(object: ObjectID, version: Version, exists: Bool, size: UInt64) {
+        self.object = object
+        self.version = version
+        self.exists = exists
+        self.size = size
+        isFirst = true
+        isLast = true
+        offset = 0
+        data = .empty
+        attributes = []
+        omap = []
+    }
+}
+
+/// A named value kept with an object.
+public struct Attribute: Hashable, Sendable {
+    public var name: String
+    public var value: Bytes
+
+    public init(_ name: String, _ value: Bytes) {
+        self.name = name
+        self.value = value
+    }
+}
+
+/// An object and the version a member has of it.
+public struct ObjectVersion: Hashable, Sendable {
+    public var object: ObjectID
+    public var version: Version
+
+    public init(_ object: ObjectID, _ version: Version) {
+        self.object = object
+        self.version = version
+    }
+}
+
+/// The limits of what members say to each other, in one place.
+public enum GroupLimits {
+    /// Entries of a log in memory, on disk and in a message. A member further behind than this is backfilled.
+    public static let logEntries = 4096
+    /// The log is cut to this many when it has reached its limit.
+    public static let logEntriesKept = 3072
+    /// Objects named in one message: no more can be missing than the log has entries.
+    public static let missingObjects = 4096
+    /// Bytes of data in one part of an object.
+    public static let partSize = 4 << 20
+    /// Omap entries in one part of an object.
+    public static let partEntries = 2048
+    /// Objects in one answer to a scan.
+    public static let scan: UInt32 = 1024
+    /// Pushes and pulls a group has under way at once.
+    public static let recoveriesInFlight = 4
+}

@@ -1,0 +1,53 @@
+import Wire
+
+extension MonitorMessage {
+    private enum Tag: UInt8 {
+        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        func tag(_ tag: Tag, _ writer: inout ByteWriter) { writer.writeU8(tag.rawValue) }
+        switch self {
+        case .subscribe(let have):
+            tag(.subscribe, &writer)
+            writer.writeU32(have.rawValue)
+        case .maps(let update):
+            tag(.maps, &writer)
+            update.encode(into: &writer)
+        case .boot(let boot):
+            tag(.boot, &writer)
+            boot.encode(into: &writer)
+        case .failure(let failure):
+            tag(.failure, &writer)
+            failure.encode(into: &writer)
+        case .statistics(let statistics):
+            tag(.statistics, &writer)
+            statistics.encode(into: &writer)
+        case .leaving(let osd, let incarnation):
+            tag(.leaving, &writer)
+            writer.writeI32(osd.rawValue)
+            writer.writeU64(incarnation)
+        case .command(let request):
+            tag(.command, &writer)
+            request.encode(into: &writer)
+        case .commandReply(let reply):
+            tag(.commandReply, &writer)
+            reply.encode(into: &writer)
+        }
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        let raw = try reader.readU8()
+        guard let tag = Tag(rawValue: raw) else { throw WireError("unknown monitor message \(raw)") }
+        switch tag {
+        case .subscribe: self = .subscribe(have: Epoch(try reader.readU32()))
+        case .maps: self = .maps(try MapUpdate(from: &reader))
+        case .boot: self = .boot(try OSDBoot(from: &reader))
+        case .failure: self = .failure(try OSDFailure(from: &reader))
+        case .statistics: self = .statistics(try OSDStatistics(from: &reader))
+        case .leaving: self = .leaving(OSDID(try reader.readI32()), incarnation: try reader.readU64())
+        case .command: self = .command(try CommandRequest(from: &reader))
+        case .commandReply: self = .commandReply(try CommandReply(from: &reader))
+        }
+    }
+}

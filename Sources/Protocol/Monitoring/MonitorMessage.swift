@@ -1,0 +1,289 @@
+import ClusterMap
+import Wire
+
+/// What is said between a monitor and everyone else.
+public enum MonitorMessage: Sendable {
+    /// Anyone → monitor: send me the OSD map after this epoch (0: the newest whole map), and every later one as it is made.
+    case subscribe(have: Epoch)
+    /// Monitor → subscriber: maps, oldest first.
+    case maps(MapUpdate)
+    /// OSD → monitor: I am up. Answered by a map that says so.
+    case boot(OSDBoot)
+    /// OSD → monitor: this peer's process does not answer.
+    case failure(OSDFailure)
+    /// OSD → monitor, every few seconds: alive, and how things are.
+    case statistics(OSDStatistics)
+    /// OSD → monitor: I am going, mark me down.
+    case leaving(OSDID, incarnation: UInt64)
+    /// Anyone → monitor: an administrator's command.
+    case command(CommandRequest)
+    case commandReply(CommandReply)
+}
+
+/// OSD maps from a monitor: increments from what the subscriber has, or a whole map where it has none or is too old.
+public struct MapUpdate: Sendable {
+    public var cluster: UniqueID
+    /// An encoded `OSDMap`.
+    public var full: Bytes?
+    /// Encoded increments, following `full` or the subscriber's map without a gap.
+    public var increments: [Bytes]
+
+    public init(cluster: UniqueID, full: Bytes?, increments: [Bytes]) {
+        self.cluster = cluster
+        self.full = full
+        self.increments = increments
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        cluster = try UniqueID(from: &reader)
+        full = try reader.readOptional { r throws(WireError) in try r.readBytes(atMost: MapLimits.encodedSize) }
+        increments = try reader.readArray(atMost: MonitorLimits.increments) { r throws(WireError) in
+            try r.readBytes(atMost: MapLimits.encodedSize)
+        }
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        cluster.encode(into: &writer)
+        writer.writeOptional(full) { $0.writeBytes($1) }
+        writer.writeArray(increments) { $0.writeBytes($1) }
+    }
+}
+
+/// An OSD's announcement that it serves.
+public struct OSDBoot: Hashable, Sendable {
+    public var id: OSDID
+    /// The disk's identity; the monitor refuses a number that belongs to another disk.
+    public var uuid: UniqueID
+    /// This run of the daemon.
+    public var incarnation: UInt64
+    public var endpoint: Endpoint
+
+    public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint) {
+        self.id = id
+        self.uuid = uuid
+        self.incarnation = incarnation
+        self.endpoint = endpoint
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        id = OSDID(try reader.readI32())
+        uuid = try UniqueID(from: &reader)
+        incarnation = try reader.readU64()
+        endpoint = try Endpoint(from: &reader)
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.writeI32(id.rawValue)
+        uuid.encode(into: &writer)
+        writer.writeU64(incarnation)
+        endpoint.encode(into: &writer)
+    }
+}
+
+/// An OSD's report that another is gone.
+public struct OSDFailure: Hashable, Sendable {
+    public var reporter: OSDID
+    public var target: OSDID
+    /// The run of the target that was lost; a later run is not accused.
+    public var incarnation: UInt64
+
+    public init(reporter: OSDID, target: OSDID, incarnation: UInt64) {
+        self.reporter = reporter
+        self.target = target
+        self.incarnation = incarnation
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        reporter = OSDID(try reader.readI32())
+        target = OSDID(try reader.readI32())
+        incarnation = try reader.readU64()
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.writeI32(reporter.rawValue)
+        writer.writeI32(target.rawValue)
+        writer.writeU64(incarnation)
+    }
+}
+
+/// What an OSD tells the monitor about itself and the groups it leads.
+public struct OSDStatistics: Sendable {
+    public var id: OSDID
+    public var incarnation: UInt64
+    /// The newest map it has.
+    public var epoch: Epoch
+    public var capacity: UInt64
+    public var used: UInt64
+    public var groups: [GroupStatistics]
+
+    public init(
+        id: OSDID, incarnation: UInt64, epoch: Epoch, capacity: UInt64, used: UInt64, groups: [GroupStatistics]
+    ) {
+        self.id = id
+        self.incarnation = incarnation
+        self.epoch = epoch
+        self.capacity = capacity
+        self.used = used
+        self.groups = groups
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        self = try reader.versioned("OSD statistics", supported: 1) { r, _ throws(WireError) in
+            OSDStatistics(
+                id: OSDID(try r.readI32()), incarnation: try r.readU64(), epoch: Epoch(try r.readU32()),
+                capacity: try r.readU64(), used: try r.readU64(),
+                groups: try r.readArray(atMost: Int(MapLimits.groupsPerPool)) { r throws(WireError) in
+                    try GroupStatistics(from: &r)
+                })
+        }
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.versioned(1) { w in
+            w.writeI32(id.rawValue)
+            w.writeU64(incarnation)
+            w.writeU32(epoch.rawValue)
+            w.writeU64(capacity)
+            w.writeU64(used)
+            w.writeArray(groups) { $1.encode(into: &$0) }
+        }
+    }
+}
+
+/// How a placement group is, as its primary sees it.
+public struct GroupStatistics: Hashable, Sendable {
+    /// The states that administrators know, in the order of a group's way to service.
+    public enum State: UInt8, Sendable, CaseIterable {
+        /// Finding out what the members have.
+        case peering = 1
+        /// Members of the acting set are down: it waits for them.
+        case undersized = 2
+        /// A member of an older interval that may have newer data is down.
+        case down = 3
+        /// The history is agreed and stored by all; members are being given what they lack.
+        case recovering = 4
+        /// A member is being filled from the beginning.
+        case backfilling = 5
+        /// Serving, with every member equal.
+        case activeClean = 6
+
+        /// The text that `status` shows.
+        public var text: String {
+            switch self {
+            case .peering: "peering"
+            case .undersized: "undersized"
+            case .down: "down"
+            case .recovering: "recovering"
+            case .backfilling: "backfilling"
+            case .activeClean: "active+clean"
+            }
+        }
+    }
+
+    public var group: PGID
+    public var state: State
+    /// The OSDs that the group waits for.
+    public var waitingFor: [OSDID]
+    public var lastUpdate: Version
+
+    public init(group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version) {
+        self.group = group
+        self.state = state
+        self.waitingFor = waitingFor
+        self.lastUpdate = lastUpdate
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        group = try PGID(from: &reader)
+        let raw = try reader.readU8()
+        guard let state = State(rawValue: raw) else { throw WireError("unknown group state \(raw)") }
+        self.state = state
+        waitingFor = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in OSDID(try r.readI32()) }
+        lastUpdate = try Version(from: &reader)
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        group.encode(into: &writer)
+        writer.writeU8(state.rawValue)
+        writer.writeArray(waitingFor) { $0.writeI32($1.rawValue) }
+        lastUpdate.encode(into: &writer)
+    }
+}
+
+/// An administrator's command: its words as typed after `nacre`, and options by name.
+public struct CommandRequest: Hashable, Sendable {
+    /// The sender's number for it; the reply carries the same.
+    public var number: UInt64
+    /// The command's words, such as `pool`, `create`.
+    public var words: [String]
+    /// Its arguments by name.
+    public var arguments: [String: String]
+
+    public init(number: UInt64, words: [String], arguments: [String: String] = [:]) {
+        self.number = number
+        self.words = words
+        self.arguments = arguments
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        number = try reader.readU64()
+        words = try reader.readArray(atMost: MonitorLimits.words) { r throws(WireError) in
+            try r.readString(atMost: MonitorLimits.word)
+        }
+        let pairs = try reader.readArray(atMost: MonitorLimits.words) { r throws(WireError) in
+            (try r.readString(atMost: MonitorLimits.word), try r.readString(atMost: MonitorLimits.word))
+        }
+        arguments = Dictionary(pairs, uniquingKeysWith: { $1 })
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.writeU64(number)
+        writer.writeArray(words) { $0.writeString($1) }
+        writer.writeArray(arguments.sorted { $0.key < $1.key }) { w, pair in
+            w.writeString(pair.key)
+            w.writeString(pair.value)
+        }
+    }
+}
+
+/// The answer to a command.
+public struct CommandReply: Hashable, Sendable {
+    public var number: UInt64
+    /// 0 or a positive errno: the exit status.
+    public var errno: Int32
+    /// One line for people: what was done, or what is wrong and what to do.
+    public var message: String
+    /// The result as JSON, where the command has one; empty otherwise.
+    public var output: Bytes
+
+    public init(number: UInt64, errno: Int32, message: String, output: Bytes = .empty) {
+        self.number = number
+        self.errno = errno
+        self.message = message
+        self.output = output
+    }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        number = try reader.readU64()
+        errno = try reader.readI32()
+        message = try reader.readString(atMost: MonitorLimits.message)
+        output = try reader.readBytes(atMost: MonitorLimits.output)
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.writeU64(number)
+        writer.writeI32(errno)
+        writer.writeString(message)
+        writer.writeBytes(output)
+    }
+}
+
+/// The limits of what monitors are told and tell, in one place.
+public enum MonitorLimits {
+    /// Increments in one map update; a subscriber further behind gets a whole map.
+    public static let increments = 256
+    public static let words = 64
+    public static let word = 4096
+    public static let message = 16 << 10
+    public static let output = 64 << 20
+}
