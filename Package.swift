@@ -14,8 +14,10 @@ let package = Package(
     targets: [
         .target(name: "CSupport"),
         .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
+        .target(name: "CRUSH", dependencies: ["Wire"], swiftSettings: settings),
         .target(name: "Protocol", dependencies: ["Wire"], swiftSettings: settings),
 
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+        .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
     ]
 )
