@@ -26,6 +26,9 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        .testTarget(
+            name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
+            swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
     ]
 )
