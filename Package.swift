@@ -30,5 +30,6 @@ let package = Package(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
             swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+        .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
     ]
 )

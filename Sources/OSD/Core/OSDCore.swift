@@ -53,7 +53,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
             map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
         map = next
         for pool in next.poolsInOrder {
-            for group in pool.groups { follow(group, pool, next) }
+            for (group, placement) in zip(pool.groups, next.placements(of: pool)) {
+                follow(group, pool, placement, at: next.epoch)
+            }
         }
         if !isServing, isUpInMap { beginService() }
         updateSessions(next)
@@ -65,10 +67,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
         return record.isUp && record.incarnation == incarnation
     }
 
-    private func follow(_ id: PGID, _ pool: Pool, _ map: OSDMap) {
-        let placement = map.placement(of: id)
+    private func follow(_ id: PGID, _ pool: Pool, _ placement: OSDMap.Placement, at epoch: Epoch) {
         if let slot = slots[id] {
-            groups[Int(slot.index)].advance(to: map.epoch, pool: pool, placement: placement)
+            groups[Int(slot.index)].advance(to: epoch, pool: pool, placement: placement)
             return
         }
         let slot = GroupSlot(index: UInt32(groups.count))
