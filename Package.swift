@@ -10,12 +10,30 @@ let settings: [SwiftSetting] = [
 
 let package = Package(
     name: "nacre",
-    dependencies: [],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2")
+    ],
     targets: [
         .target(name: "CSupport"),
         .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
         .target(name: "Protocol", dependencies: ["Wire"], swiftSettings: settings),
+        .target(
+            name: "NBD",
+            dependencies: [
+                "Wire",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
 
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "NBDTests",
+            dependencies: [
+                "NBD", "Wire",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
     ]
 )
