@@ -16,8 +16,8 @@ public enum Limits {
     public static let optionPayloadBytes = 16 * 1024
     /// Most options in one negotiation.
     public static let options = 1024
-    /// A client that has not finished negotiating after this many seconds is disconnected. The time an export takes to
-    /// open is ours and does not count.
+    /// A client that still has something to say in the negotiation after this many seconds is disconnected. One that is
+    /// waiting for its export to be opened then has as long again.
     public static let handshakeSeconds = 10
 
     // MARK: Transmission

@@ -197,16 +197,19 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
             server.report(.ended(connection, reason: reason))
             context.close(promise: nil)
         case .disconnected, .stopped, .lost:
-            if transmission.isFinished { closeWhenSent(context) }
+            if transmission.isFinished { close() }
         }
     }
 
     // MARK: Exports
 
-    /// True when the export was there already.
+    /// True when the export was there already and the negotiation goes on.
     private func open(_ name: String) -> Bool {
         if let opened, opened.name == name {
-            return perform(negotiation.opened(ExportDescription(of: opened.disk), &output))
+            let action = negotiation.opened(ExportDescription(of: opened.disk), &output)
+            guard action == .wait else { return perform(action) }
+            send()
+            return true
         }
         releaseExport()
         let directory = server.directory
@@ -272,20 +275,11 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
         }
     }
 
-    /// Closes a negotiation once its last bytes are out.
-    private func close() {
-        guard let context, case .negotiating = phase else { return }
-        phase = .closing
-        closeWhenSent(context)
-    }
-
     /// Closes once everything written is out; a client that does not take it is cut off after a while.
-    private func closeWhenSent(_ context: ChannelHandlerContext) {
+    private func close() {
+        guard let context else { return }
+        phase = .closing
         timer?.cancel()
-        startClosing(context)
-    }
-
-    private func startClosing(_ context: ChannelHandlerContext) {
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(Int64(Limits.lingerSeconds))) { [self] in
             abandon()
         }

@@ -9,8 +9,10 @@ final class ServerState<Directory: ExportDirectory> {
     private var lastConnection: UInt64 = 0
     private var listeners: [(channel: any Channel, address: ListenAddress)] = []
     private(set) var isStopping = false
+    /// Exports being closed.
     private var closes = 0
-    private var whenEmpty: EventLoopPromise<Void>?
+    private var isStopped = false
+    private var whenStopped: EventLoopPromise<Void>?
 
     init(directory: Directory, loop: any EventLoop, options: ServerOptions) {
         self.directory = directory
@@ -22,7 +24,7 @@ final class ServerState<Directory: ExportDirectory> {
     func accept(_ channel: any Channel) throws {
         guard !isStopping, connections.count < options.connections else {
             report(.turnedAway(peer: channel.remoteAddress.map { "\($0)" } ?? "unix socket"))
-            throw ChannelError.ioOnClosedChannel
+            throw TurnedAway()
         }
         lastConnection += 1
         let connection = ConnectionID(lastConnection)
@@ -65,31 +67,36 @@ final class ServerState<Directory: ExportDirectory> {
     /// Stops accepting and lets the connections finish. The future succeeds when all exports are closed, at the latest
     /// `bound` after connections that are still there have been cut off.
     func stop(within bound: TimeAmount) -> EventLoopFuture<Void> {
-        if let whenEmpty { return whenEmpty.futureResult }
+        if let whenStopped { return whenStopped.futureResult }
         isStopping = true
         let promise = loop.makePromise(of: Void.self)
-        whenEmpty = promise
+        whenStopped = promise
         for listener in listeners {
-            listener.channel.close(promise: nil)
+            // First the file: once the socket is closed, it may belong to the next server.
             if case .unix(let path) = listener.address { UnixSocketFile(path: path).remove() }
+            listener.channel.close(promise: nil)
         }
         listeners = []
         for handler in connections.values { handler.stop() }
         let cutOff = loop.assumeIsolated().scheduleTask(in: bound) { [self] in
             for handler in connections.values { handler.abandon() }
-            isAbandoned = true
-            promise.succeed()
+            finishStopping()
         }
         promise.futureResult.assumeIsolated().whenComplete { _ in cutOff.cancel() }
         checkEmpty()
         return promise.futureResult
     }
 
-    private var isAbandoned = false
-
     private func checkEmpty() {
-        guard isStopping, !isAbandoned, connections.isEmpty, closes == 0 else { return }
-        isAbandoned = true
-        whenEmpty?.succeed()
+        if isStopping, connections.isEmpty, closes == 0 { finishStopping() }
+    }
+
+    private func finishStopping() {
+        guard !isStopped else { return }
+        isStopped = true
+        whenStopped?.succeed()
     }
 }
+
+/// Why an accepted connection is closed at once.
+private struct TurnedAway: Error {}

@@ -33,7 +33,7 @@ struct UnixSocketFile {
         }
     }
 
-    /// Removes the file when a server has closed it.
+    /// Removes the file of a server that stops.
     func remove() {
         _ = unlink(path)
     }
