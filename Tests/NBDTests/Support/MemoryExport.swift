@@ -107,7 +107,7 @@ final class MemoryExport: Export, @unchecked Sendable {
 
 /// Memory disks by name.
 final class MemoryDirectory: ExportDirectory, @unchecked Sendable {
-    private let disks: [MemoryExport]
+    let disks: [MemoryExport]
     private let loop: any EventLoop
     /// Names opened and not closed, confined to the loop.
     private(set) var open: [String] = []
