@@ -8,10 +8,19 @@ let settings: [SwiftSetting] = [
     .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
 
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
 let package = Package(
     name: "nacre",
     dependencies: [
-        .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0")
+        .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
     ],
     targets: [
         .target(name: "CSupport"),
@@ -20,13 +29,17 @@ let package = Package(
         .target(name: "ClusterMap", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
         .target(name: "Protocol", dependencies: ["ClusterMap", "Wire"], swiftSettings: settings),
         .target(
-            name: "PlacementGroup",
-            dependencies: [
-                "ClusterMap", "Protocol", "Wire", .product(name: "DequeModule", package: "swift-collections"),
-            ],
-            swiftSettings: settings),
+            name: "PlacementGroup", dependencies: ["ClusterMap", "Protocol", "Wire", deque], swiftSettings: settings),
+        .target(name: "NBD", dependencies: ["Wire"] + nio, swiftSettings: settings),
 
+        .testTarget(
+            name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
+            swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
         .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "NBDTests",
+            dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,
+            swiftSettings: settings),
     ]
 )

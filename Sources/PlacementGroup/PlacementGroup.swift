@@ -29,6 +29,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     public internal(set) var phase: Phase = .stray
     /// What each transaction handed to the store was for, oldest first.
     var commits: Deque<CommitPurpose> = []
+    /// False while the OSD goes through the maps of the past.
+    var hasBegun = false
     /// Everything up to here is on this member's disk.
     var committedThrough: Version
     /// Questions of peering, kept until all that was handed to the store is durable: what a member tells of itself is on
@@ -143,13 +145,17 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     /// Starts service under the current interval; called once, when the OSD knows the newest map.
     public func begin() {
+        precondition(!hasBegun, "group \(id) begins twice")
+        hasBegun = true
         enterInterval()
     }
 
-    /// Goes on to the next epoch. Every epoch must be given, in order.
+    /// Goes on to the next epoch. Every epoch must be given, in order; before `begin`, those of the past.
     public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement) {
         precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
-        if intervals.advance(to: epoch, pool: pool, placement: placement) {
+        let isNew = intervals.advance(to: epoch, pool: pool, placement: placement)
+        guard hasBegun else { return }
+        if isNew {
             enterInterval()
         } else {
             switch phase {
