@@ -11,7 +11,9 @@ let settings: [SwiftSetting] = [
 let package = Package(
     name: "nacre",
     dependencies: [
-        .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0")
+        .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
     ],
     targets: [
         .target(name: "CSupport"),
@@ -25,7 +27,36 @@ let package = Package(
                 "ClusterMap", "Protocol", "Wire", .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: settings),
+        .target(
+            name: "Messenger",
+            dependencies: [
+                "ClusterMap", "Protocol", "Wire", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "MonitorClient",
+            dependencies: [
+                "ClusterMap", "Messenger", "Protocol", "Wire", .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
 
+        .testTarget(
+            name: "MessengerTests",
+            dependencies: [
+                "ClusterMap", "Messenger", "Protocol", "Wire", .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "MonitorClientTests",
+            dependencies: [
+                "ClusterMap", "CRUSH", "Messenger", "MonitorClient", "Protocol", "Wire",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
     ]
 )
