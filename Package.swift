@@ -23,14 +23,27 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
     ],
     targets: [
-        .target(name: "CSupport"),
+        .target(name: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
+        .systemLibrary(name: "CRocksDB"),
         .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
         .target(name: "CRUSH", dependencies: ["Wire"], swiftSettings: settings),
         .target(name: "ClusterMap", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
         .target(name: "Protocol", dependencies: ["ClusterMap", "Wire"], swiftSettings: settings),
         .target(
             name: "PlacementGroup", dependencies: ["ClusterMap", "Protocol", "Wire", deque], swiftSettings: settings),
+        .target(name: "KeyValueStore", dependencies: ["CRocksDB", "Wire"], swiftSettings: settings),
+        .target(
+            name: "ObjectStore", dependencies: ["CSupport", "KeyValueStore", "Protocol", "Wire"], swiftSettings: settings),
+        .target(
+            name: "Messenger", dependencies: ["ClusterMap", "Protocol", "Wire", deque, logging] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "MonitorClient", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", logging] + nio,
+            swiftSettings: settings),
         .target(name: "NBD", dependencies: ["Wire"] + nio, swiftSettings: settings),
+        .target(
+            name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
+            swiftSettings: settings),
 
         .testTarget(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
@@ -40,6 +53,10 @@ let package = Package(
         .testTarget(
             name: "NBDTests",
             dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,
+            swiftSettings: settings),
+        .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
             swiftSettings: settings),
     ]
 )
