@@ -12,12 +12,24 @@ let package = Package(
     name: "nacre",
     dependencies: [],
     targets: [
-        .target(name: "CSupport"),
+        .target(name: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
         .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
         .target(name: "CRUSH", dependencies: ["Wire"], swiftSettings: settings),
         .target(name: "ClusterMap", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
         .target(name: "Protocol", dependencies: ["ClusterMap", "Wire"], swiftSettings: settings),
 
+        .systemLibrary(name: "CRocksDB"),
+        .target(name: "KeyValueStore", dependencies: ["CRocksDB", "Wire"], swiftSettings: settings),
+        .target(
+            name: "ObjectStore", dependencies: ["CSupport", "KeyValueStore", "Protocol", "Wire"], swiftSettings: settings),
+        .target(
+            name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
+            swiftSettings: settings),
+
+        .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
+            swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
     ]
 )
