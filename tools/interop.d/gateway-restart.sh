@@ -28,6 +28,6 @@ wait_until 20 "writes to reach the restarted gateway" moved 100000
 
 wait_until 90 "fio to finish" stopped fio
 wait "${pid_of[fio]}" || fail "fio saw an error over restarts of the gateway"
-unset "pid_of[fio]"
+forget "fio"
 halt bridge
 stop_cluster

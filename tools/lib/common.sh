@@ -4,7 +4,7 @@
 
 # shellcheck disable=SC2034  # used by the scripts that source this
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-NACRE=${NACRE:-$top/.build/release/nacre}
+NACRE=$(realpath -m "${NACRE:-$top/.build/release/nacre}")
 
 work=              # the work directory of this run
 undo_stack=()      # commands, quoted, to run in reverse on exit
@@ -20,13 +20,13 @@ fail() {
 }
 
 # Prints the comment that heads a script: its --help.
-usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$1"; }
+usage() { awk 'NR > 1 { if (!/^#/ || /^# shellcheck/) exit; sub(/^# ?/, ""); print }' "$1"; }
 
 # start_work NAME: makes the work directory and arranges for it to be cleaned up, whatever happens. On a file system
 # with a disk below it where there is a choice: a store on tmpfs would not show what flushing costs or loses.
 start_work() {
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/nacre-$1.XXXXXX")
-  mkdir "$work/log"
+  mkdir "$work/log" "$work/pid"
   set -E
   trap 'printf "FAILED: %s line %s: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
   trap 'leave $?' EXIT
@@ -42,6 +42,7 @@ leave() {
   trap '' INT TERM HUP
   set +e
   if ((status != 0)); then show_logs >&2; fi
+  adopt
   for name in "${!pid_of[@]}"; do kill -TERM "${pid_of[$name]}" 2>/dev/null; done
   for ((i = 0; i < 100; i++)); do
     any_running || break
@@ -91,6 +92,17 @@ spawn() {
   log_of[$name]=$work/log/$name.$n.log
   "$@" >"${log_of[$name]}" 2>&1 </dev/null &
   pid_of[$name]=$!
+  echo "$!" >"$work/pid/$name"
+}
+
+# Takes over what a subshell has started, so that it does not outlive us.
+adopt() {
+  local file
+  for file in "$work"/pid/*; do
+    [[ -e $file ]] || continue
+    pid_of[${file##*/}]=$(<"$file")
+    log_of[${file##*/}]=${log_of[${file##*/}]:-/dev/null}
+  done
 }
 
 running() { [[ -n ${pid_of[$1]:-} ]] && kill -0 "${pid_of[$1]}" 2>/dev/null; }
@@ -118,19 +130,25 @@ halt() {
   kill -TERM "${pid_of[$name]}"
   wait_until "${2:-20}" "$name to stop after SIGTERM" stopped "$name"
   wait "${pid_of[$name]}" || status=$?
-  unset "pid_of[$name]"
+  forget "$name"
   ((status == 0)) || fail "$name exited with $status after SIGTERM"
 }
 
 # slay NAME...: kill -9 of all of them at once, then wait until they are gone.
 slay() {
-  local name
-  for name in "$@"; do if running "$name"; then kill -KILL "${pid_of[$name]}"; fi; done
+  local name pids=()
+  for name in "$@"; do if running "$name"; then pids+=("${pid_of[$name]}"); fi; done
+  ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" || true
   for name in "$@"; do
     [[ -n ${pid_of[$name]:-} ]] || continue
     wait "${pid_of[$name]}" 2>/dev/null || true
-    unset "pid_of[$name]"
+    forget "$name"
   done
+}
+
+forget() {
+  unset "pid_of[$1]"
+  rm -f "$work/pid/$1"
 }
 
 # A free port on loopback, below the range that the kernel hands out by itself; the answer is in $port.

@@ -19,7 +19,7 @@ detach_loop() {
   umount "$work/fuse.$1"
   wait_until 20 "nbdfuse to end" stopped "nbdfuse.$1"
   wait "${pid_of[nbdfuse.$1]}" || true
-  unset "pid_of[nbdfuse.$1]"
+  forget "nbdfuse.$1"
 }
 
 loop_released() { ! losetup "$1" 2>/dev/null; }

@@ -12,6 +12,7 @@ source "$lib/mounts.sh"
 # begin_section NAME [OSDS]
 begin_section() {
   start_work "$1"
+  cd "$work" # fio leaves files where it runs
   define_cluster "$work/cluster" "${2:-3}"
   mkdir -p "$cluster"
   start_cluster
