@@ -139,11 +139,9 @@ slay() {
   local name pids=()
   for name in "$@"; do if running "$name"; then pids+=("${pid_of[$name]}"); fi; done
   ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" || true
-  for name in "$@"; do
-    [[ -n ${pid_of[$name]:-} ]] || continue
-    wait "${pid_of[$name]}" 2>/dev/null || true
-    forget "$name"
-  done
+  # All are waited for before anything else runs, or bash reports each as "Killed".
+  for name in "$@"; do [[ -z ${pid_of[$name]:-} ]] || wait "${pid_of[$name]}" || true; done 2>/dev/null
+  for name in "$@"; do forget "$name"; done
 }
 
 forget() {
