@@ -79,8 +79,12 @@ serve_ceph_nbd() {
   ceph_uri="nbd+unix:///?socket=$work/ceph.sock"
 }
 
-ceph_daemons() {
+ceph_osd_names() {
   local n
-  printf 'ceph.mon ceph.mgr '
   for ((n = 0; n < ceph_osds; n++)); do printf 'ceph.osd.%s ' "$n"; done
+}
+
+ceph_daemons() {
+  printf 'ceph.mon ceph.mgr '
+  ceph_osd_names
 }
