@@ -43,6 +43,8 @@ bluestore_block_create = true
 osd_objectstore = bluestore
 mon_allow_pool_delete = true
 [client]
+# With its cache librbd acknowledges a write before any OSD has it.
+rbd_cache = false
 log_file =
 log_to_file = false
 CONF
