@@ -13,6 +13,7 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOPosix", package: "swift-nio"),
 ]
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -23,15 +24,40 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
     ],
     targets: [
-        .target(name: "CSupport"),
+        .target(name: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
+        .systemLibrary(name: "CRocksDB"),
         .target(name: "Wire", dependencies: ["CSupport"], swiftSettings: settings),
         .target(name: "CRUSH", dependencies: ["Wire"], swiftSettings: settings),
         .target(name: "ClusterMap", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
         .target(name: "Protocol", dependencies: ["ClusterMap", "Wire"], swiftSettings: settings),
         .target(
             name: "PlacementGroup", dependencies: ["ClusterMap", "Protocol", "Wire", deque], swiftSettings: settings),
+        .target(name: "KeyValueStore", dependencies: ["CRocksDB", "Wire"], swiftSettings: settings),
+        .target(
+            name: "ObjectStore", dependencies: ["CSupport", "KeyValueStore", "Protocol", "Wire"],
+            swiftSettings: settings),
+        .target(
+            name: "Messenger", dependencies: ["ClusterMap", "Protocol", "Wire", deque, logging] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "MonitorClient", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", deque, logging] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "OSD",
+            dependencies: [
+                "ClusterMap", "KeyValueStore", "Messenger", "MonitorClient", "ObjectStore", "PlacementGroup", "Protocol",
+                "Wire", logging,
+            ] + nio,
+            swiftSettings: settings),
         .target(name: "NBD", dependencies: ["Wire"] + nio, swiftSettings: settings),
+        .target(
+            name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
+            exclude: ["Cluster"], swiftSettings: settings),
 
+        .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
+            swiftSettings: settings),
         .testTarget(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
             swiftSettings: settings),
