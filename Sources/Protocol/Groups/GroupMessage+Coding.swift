@@ -16,9 +16,10 @@ extension GroupMessage {
             entry.encode(into: &writer)
             trimTo.encode(into: &writer)
             operations.encode(into: &writer)
-        case .replicated(let version):
+        case .replicated(let version, let isFull):
             tag(.replicated, &writer)
             version.encode(into: &writer)
+            writer.writeBool(isFull)
         case .queryInfo: tag(.queryInfo, &writer)
         case .info(let info):
             tag(.info, &writer)
@@ -79,7 +80,7 @@ extension GroupMessage {
             let entry = try LogEntry(from: &reader)
             let trimTo = try Version(from: &reader)
             return .replicate(entry: entry, operations: try Transaction(from: &reader), trimTo: trimTo)
-        case .replicated: return .replicated(try Version(from: &reader))
+        case .replicated: return .replicated(try Version(from: &reader), isFull: try reader.readBool())
         case .queryInfo: return .queryInfo
         case .info: return .info(try GroupInfo(from: &reader))
         case .queryLog: return .queryLog(since: try Version(from: &reader))

@@ -16,8 +16,8 @@ public struct GroupMessage: Sendable {
     public enum Body: Sendable {
         /// Primary → member: apply and log one write. Entries come in order; `trimTo` is how far every member may forget.
         case replicate(entry: LogEntry, operations: Transaction, trimTo: Version)
-        /// Member → primary: the entry, and all before it, are on this member's disk.
-        case replicated(Version)
+        /// Member → primary: the entry, and all before it, are on this member's disk; `isFull` when it has no room for more.
+        case replicated(Version, isFull: Bool)
         /// Primary → anyone who may have a copy: tell me your info.
         case queryInfo
         case info(GroupInfo)
@@ -123,17 +123,21 @@ public struct ObjectVersion: Hashable, Sendable {
 /// The limits of what members say to each other, in one place.
 public enum GroupLimits {
     /// Entries of a log in memory, on disk and in a message. A member further behind than this is backfilled.
-    public static let logEntries = 4096
+    public static let logEntries = 8192
     /// The log is cut to this many when it has reached its limit.
     public static let logEntriesKept = 3072
+    /// Trimming begins this far below the limit: what may be in flight when it does.
+    public static let logSlack = 4096
     /// Objects named in one message: no more can be missing than the log has entries.
-    public static let missingObjects = 4096
+    public static let missingObjects = 8192
     /// Bytes of data in one part of an object.
     public static let partSize = 4 << 20
     /// Omap entries in one part of an object.
     public static let partEntries = 2048
     /// Objects in one answer to a scan.
     public static let scan: UInt32 = 1024
+    /// Requests that wait for a group to serve; further ones are told to try again.
+    public static let waitingRequests = 16384
     /// Pushes and pulls a group has under way at once.
     public static let recoveriesInFlight = 4
 }

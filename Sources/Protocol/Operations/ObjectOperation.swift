@@ -107,6 +107,6 @@ public enum OperationLimits {
     public static let listing: UInt32 = 8192
     /// Bytes of a client's name for itself.
     public static let clientName = 255
-    /// Watchers of one object.
-    public static let watchers = 1024
+    /// Watchers of one object: with the longest names they fit into one attribute.
+    public static let watchers = 200
 }

@@ -1,0 +1,27 @@
+/// The limits of a placement map, in one place. What is within them, `crushtool` of Ceph 16 can compile.
+public enum CRUSHLimits {
+    /// Device numbers are below this.
+    public static let devices = 1 << 16
+    /// Bucket ids are from -1 down to minus this.
+    public static let buckets = 1 << 16
+    /// Items of all buckets together.
+    public static let items = 1 << 18
+    /// Buckets on the way from a root to a device.
+    public static let depth = 64
+    /// Type numbers are below this.
+    public static let types = 1 << 12
+    /// Rule numbers are below this.
+    public static let rules = 256
+    /// Steps of one rule.
+    public static let steps = 256
+    /// Bytes of a name.
+    public static let name = 255
+    /// OSDs that one mapping can ask for, and the count a choose step can name.
+    public static let replicas = 64
+    /// Tries that a tunable can ask for: bounds the work of one mapping.
+    public static let tries: UInt32 = 1000
+    /// The weight of one device in one bucket.
+    public static let deviceWeight = CRUSHWeight(100 << 16)
+    /// The weight of one bucket in another, and the sum of a bucket.
+    public static let bucketWeight = CRUSHWeight(65535 << 16)
+}

@@ -1,0 +1,48 @@
+/// How the OSDs of a placement group are chosen from the hierarchy.
+public struct Rule: Hashable, Sendable {
+    /// What sort of pool a rule is for. The numbers are those of the format.
+    public enum Kind: UInt8, Sendable {
+        /// Pools that keep whole copies.
+        case replicated = 1
+        /// Pools that keep erasure-coded shards.
+        case erasure = 3
+    }
+
+    /// One step of a rule. The steps work on a list of items that is empty at first.
+    public enum Step: Hashable, Sendable {
+        /// The list becomes this item.
+        case take(ItemID)
+        /// Each bucket of the list is replaced by `count` different items of the type from below it; fewer where there are
+        /// not so many. A count of 0 or less is relative to the number of OSDs asked for.
+        case chooseFirstN(count: Int32, type: TypeID)
+        /// As `chooseFirstN`, and then each chosen bucket is replaced by one device from below it that is in.
+        case chooseLeafFirstN(count: Int32, type: TypeID)
+        /// The list is appended to the result and emptied.
+        case emit
+    }
+
+    /// Its number, by which pools refer to it.
+    public var id: RuleID
+    /// Its name, unique among rules.
+    public var name: String
+    /// The sort of pools it is for.
+    public var kind: Kind
+    /// The least number of replicas it is for: a remark for tools, without effect on mappings.
+    public var minSize: UInt8
+    /// The largest number of replicas it is for: a remark for tools, without effect on mappings.
+    public var maxSize: UInt8
+    /// What it does, in order.
+    public var steps: [Step]
+
+    /// A rule with these values.
+    public init(
+        id: RuleID, name: String, kind: Kind = .replicated, minSize: UInt8 = 1, maxSize: UInt8 = 10, steps: [Step]
+    ) {
+        self.id = id
+        self.name = name
+        self.kind = kind
+        self.minSize = minSize
+        self.maxSize = maxSize
+        self.steps = steps
+    }
+}

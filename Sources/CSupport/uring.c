@@ -1,0 +1,159 @@
+#define _GNU_SOURCE
+#include "uring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct nacre_ring {
+    struct io_uring ring;
+    int enabled;
+    int deferred;  // completions are posted only when we ask (DEFER_TASKRUN)
+};
+
+int nacre_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+int nacre_open_direct(const char *path, int create) {
+    return open(path, O_RDWR | O_CLOEXEC | O_DIRECT | (create ? O_CREAT | O_EXCL : 0), 0600);
+}
+
+nacre_ring *nacre_ring_create(unsigned entries, int eventfd, int *error) {
+    nacre_ring *self = calloc(1, sizeof *self);
+    if (!self) {
+        *error = ENOMEM;
+        return NULL;
+    }
+    // From the best to what every kernel with io_uring has. Disabled at first: the submitter is the thread that enables it.
+    const unsigned wanted[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+        IORING_SETUP_COOP_TASKRUN,
+        0,
+    };
+    int result = -EINVAL;
+    for (size_t n = 0; n < sizeof wanted / sizeof *wanted && result == -EINVAL; n++) {
+        struct io_uring_params params;
+        memset(&params, 0, sizeof params);
+        params.flags = wanted[n] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
+        params.cq_entries = entries * 4;
+        result = io_uring_queue_init_params(entries, &self->ring, &params);
+        self->deferred = (wanted[n] & IORING_SETUP_DEFER_TASKRUN) != 0;
+    }
+    if (result == 0) {
+        result = io_uring_register_eventfd(&self->ring, eventfd);
+        if (result < 0) io_uring_queue_exit(&self->ring);
+    }
+    if (result < 0) {
+        free(self);
+        *error = -result;
+        return NULL;
+    }
+    return self;
+}
+
+void nacre_ring_destroy(nacre_ring *self) {
+    io_uring_queue_exit(&self->ring);
+    free(self);
+}
+
+static int enable(nacre_ring *self) {
+    if (self->enabled) return 0;
+    // The library of Debian 12 declares io_uring_enable_rings and does not export it.
+    if (syscall(__NR_io_uring_register, self->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0) return -errno;
+    self->ring.flags &= ~IORING_SETUP_R_DISABLED;
+    self->enabled = 1;
+    return 0;
+}
+
+int nacre_ring_submit(nacre_ring *self) {
+    if (io_uring_sq_ready(&self->ring) == 0) return 0;
+    int result = enable(self);
+    while (result >= 0 && io_uring_sq_ready(&self->ring) > 0) {
+        result = io_uring_submit(&self->ring);
+        // The completion queue is full or the kernel is short of memory for a moment: make room and go on.
+        if (result == -EBUSY || result == -EAGAIN || result == -EINTR) {
+            if (result != -EINTR) io_uring_get_events(&self->ring);
+            result = 0;
+        }
+    }
+    return result < 0 ? result : 0;
+}
+
+static struct io_uring_sqe *next(nacre_ring *self, int *error) {
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
+    if (!sqe) {
+        // Full: what is queued goes out now, the owner notices nothing.
+        *error = nacre_ring_submit(self);
+        if (*error == 0) sqe = io_uring_get_sqe(&self->ring);
+        if (!sqe && *error == 0) *error = -EBUSY;
+    }
+    return sqe;
+}
+
+int nacre_ring_write(nacre_ring *self, int fd, const void *from, unsigned count, uint64_t offset, int durable,
+                     uint64_t tag) {
+    int error = 0;
+    struct io_uring_sqe *sqe = next(self, &error);
+    if (!sqe) return error;
+    io_uring_prep_write(sqe, fd, from, count, offset);
+    if (durable) sqe->rw_flags = RWF_DSYNC;
+    sqe->user_data = tag;
+    return 0;
+}
+
+int nacre_ring_writev(nacre_ring *self, int fd, const struct iovec *from, unsigned count, uint64_t offset, int durable,
+                      uint64_t tag) {
+    int error = 0;
+    struct io_uring_sqe *sqe = next(self, &error);
+    if (!sqe) return error;
+    io_uring_prep_writev(sqe, fd, from, count, offset);
+    if (durable) sqe->rw_flags = RWF_DSYNC;
+    sqe->user_data = tag;
+    return 0;
+}
+
+int nacre_ring_read(nacre_ring *self, int fd, void *into, unsigned count, uint64_t offset, uint64_t tag) {
+    int error = 0;
+    struct io_uring_sqe *sqe = next(self, &error);
+    if (!sqe) return error;
+    io_uring_prep_read(sqe, fd, into, count, offset);
+    sqe->user_data = tag;
+    return 0;
+}
+
+int nacre_ring_datasync(nacre_ring *self, int fd, uint64_t tag) {
+    int error = 0;
+    struct io_uring_sqe *sqe = next(self, &error);
+    if (!sqe) return error;
+    io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+    sqe->user_data = tag;
+    return 0;
+}
+
+int nacre_ring_allocate(nacre_ring *self, int fd, uint64_t offset, uint64_t length, uint64_t tag) {
+    int error = 0;
+    struct io_uring_sqe *sqe = next(self, &error);
+    if (!sqe) return error;
+    io_uring_prep_fallocate(sqe, fd, 0, offset, length);
+    sqe->user_data = tag;
+    return 0;
+}
+
+unsigned nacre_ring_reap(nacre_ring *self, nacre_completion *into, unsigned limit) {
+    if (!self->enabled) return 0;
+    if (self->deferred || io_uring_cq_has_overflow(&self->ring)) io_uring_get_events(&self->ring);
+    unsigned head, count = 0;
+    struct io_uring_cqe *cqe;
+    io_uring_for_each_cqe(&self->ring, head, cqe) {
+        if (count == limit) break;
+        into[count].tag = cqe->user_data;
+        into[count].result = cqe->res;
+        count++;
+    }
+    io_uring_cq_advance(&self->ring, count);
+    return count;
+}

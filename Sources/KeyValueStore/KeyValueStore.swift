@@ -1,0 +1,47 @@
+import Wire
+
+/// When a commit must be on stable storage.
+public enum Durability: Sendable {
+    /// Before the call returns: the store's own log is written and flushed.
+    case durable
+    /// By the next `flush`. Until then a crash loses the commits since some point in order, never a part of one.
+    case atFlush
+}
+
+/// Where a flush that was begun stands.
+public enum FlushState: Sendable, Equatable {
+    case idle
+    case running
+    case done
+    case failed(KeyValueError)
+}
+
+/// Why the ordered store failed, in one line.
+public struct KeyValueError: Error, Hashable, CustomStringConvertible {
+    public let description: String
+
+    public init(_ description: String) { self.description = description }
+}
+
+/// An ordered map of bytes to bytes with atomic commits: RocksDB in production, memory under simulation.
+///
+/// Confined to one thread, except that an implementation may work on a flush elsewhere.
+public protocol KeyValueStore: AnyObject {
+    /// The value of `key`, nil when there is none.
+    func value(_ key: Bytes) throws(KeyValueError) -> Bytes?
+
+    /// Gives `body` the keys from `lower` on and before `upper` in order, until it returns false.
+    func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) throws(KeyValueError)
+
+    /// Applies the batches in order as one atomic commit.
+    func write(_ batches: [KeyBatch], _ durability: Durability) throws(KeyValueError)
+
+    /// Begins to make everything written so far durable without waiting. One at a time.
+    func beginFlush()
+
+    /// The state of the last flush begun. `done` and `failed` are told once; then it is `idle` again.
+    func pollFlush() -> FlushState
+
+    /// Makes everything written so far durable before it returns.
+    func flush() throws(KeyValueError)
+}

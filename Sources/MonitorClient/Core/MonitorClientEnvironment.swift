@@ -1,0 +1,40 @@
+import ClusterMap
+import Messenger
+import Protocol
+import Wire
+
+/// What a `MonitorClient` needs of whoever owns the messenger. Everything happens on the owner's event loop.
+public protocol MonitorClientEnvironment: AnyObject {
+    /// Opens a session with a monitor; its events go to the client's methods of the same names.
+    func connect(toMonitor endpoint: Endpoint) -> SessionID
+    /// Ends a session that `connect` returned.
+    func close(_ session: SessionID)
+    func send(_ message: MonitorMessage, to session: SessionID)
+    /// Calls the client's `timerFired(timer)` after a time. Timers are never cancelled; old ones are ignored.
+    func setTimer(_ timer: MonitorClientTimer, milliseconds: Int)
+
+    /// A newer map. With `increments`, they lead from the map of the call before to this one without a gap; without, the
+    /// map was fetched whole and epochs may have been skipped.
+    func newMap(_ map: OSDMap, increments: [OSDMap.Increment])
+    /// A monitor answers now (`true`; a daemon announces itself again), or none does.
+    func monitorReachable(_ isReachable: Bool)
+    /// The end of a command, once for each.
+    func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>)
+    /// One line for the log: a monitor that cannot be used, and why.
+    func report(_ line: String)
+}
+
+/// A timer of a `MonitorClient`.
+public enum MonitorClientTimer: Hashable, Sendable {
+    /// The time to find a monitor at the current address is over.
+    case attempt(UInt64)
+    /// The time of a command is over.
+    case command(UInt64)
+}
+
+/// Why the monitors gave no answer; the text is one line and says what to do.
+public struct MonitorClientError: Error, Hashable, CustomStringConvertible {
+    public let description: String
+
+    init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,280 @@
+import ClusterMap
+import ObjectStore
+import PlacementGroup
+import Protocol
+import Wire
+
+/// One OSD: hosts its placement groups over one store, and connects them with peers, clients and the monitor.
+///
+/// A core, confined to one event loop. Its owner gives it maps epoch by epoch, messages, session events and ticks, calls
+/// `storeCompleted` after the store was polled, and `endOfTurn` when a turn of the loop is over.
+///
+/// Every OSD follows the intervals of every group, its own or not: that is what lets a newcomer know whom to ask.
+public final class OSDCore<Environment: OSDEnvironment> {
+    public let id: OSDID
+    public let uuid: UniqueID
+    /// This run of the daemon.
+    public let incarnation: UInt64
+    public let endpoint: Endpoint
+    unowned let environment: Environment
+
+    /// The newest map.
+    public private(set) var map: OSDMap?
+    typealias Group = PlacementGroup<OSDCore<Environment>>
+    var groups: [Group] = []
+    var slots: [PGID: GroupSlot] = [:]
+    /// True once a map has shown this run of the OSD up: the groups have begun.
+    public private(set) var isServing = false
+
+    /// Sessions that this OSD opened to others, by OSD number, with the incarnation they are meant for.
+    var outgoing: [OSDID: (session: PeerSession, incarnation: UInt64)] = [:]
+    /// The newest session that each OSD opened to this one: answers go back on it.
+    var incoming: [OSDID: PeerSession] = [:]
+    var peers: [PeerSession: PeerName] = [:]
+
+    /// What belongs to an epoch that has not come yet.
+    private var early: [(message: Message, session: PeerSession)] = []
+    private var lastStatistics: UInt64 = 0
+    private var lastBoot: UInt64?
+
+    public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint, environment: Environment) {
+        self.id = id
+        self.uuid = uuid
+        self.incarnation = incarnation
+        self.endpoint = endpoint
+        self.environment = environment
+    }
+
+    // MARK: Maps
+
+    /// What the monitor sent: a map, and the increments that lead to it from the map before. Every epoch is gone through;
+    /// what is known already, as after the monitor was asked for everything again, is passed over.
+    public func mapsReceived(_ newest: OSDMap, increments: [OSDMap.Increment]) {
+        guard let known = map else { return firstMaps(newest, increments) }
+        if increments.isEmpty, newest.epoch == known.epoch.next { return mapReceived(newest) }
+        for increment in increments where increment.epoch > (map?.epoch ?? .none) {
+            guard let current = map, increment.epoch == current.epoch.next else {
+                return environment.stop(because: "\(id) was not told of every epoch after \(map?.epoch ?? .none)")
+            }
+            mapReceived(current.changed(by: increment))
+        }
+    }
+
+    private func firstMaps(_ newest: OSDMap, _ increments: [OSDMap.Increment]) {
+        guard increments.isEmpty else {
+            return environment.stop(because: "\(id) was told of increments before any map")
+        }
+        mapReceived(newest)
+    }
+
+    /// A monitor answers again: it has to hear of this run of the OSD.
+    public func monitorFound() {
+        lastBoot = nil
+    }
+
+    /// The next epoch's map. The first is that of the cluster's first epoch; none may be left out.
+    public func mapReceived(_ next: OSDMap) {
+        precondition(
+            map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
+        map = next
+        for pool in next.poolsInOrder {
+            for (group, placement) in zip(pool.groups, next.placements(of: pool)) {
+                follow(group, pool, placement, at: next.epoch)
+            }
+        }
+        if !isServing, isUpInMap { beginService() }
+        updateSessions(next)
+        deliverEarly()
+    }
+
+    private var isUpInMap: Bool {
+        guard let record = map?.osds[id] else { return false }
+        return record.isUp && record.incarnation == incarnation
+    }
+
+    private func follow(_ id: PGID, _ pool: Pool, _ placement: OSDMap.Placement, at epoch: Epoch) {
+        if let slot = slots[id] {
+            groups[Int(slot.index)].advance(to: epoch, pool: pool, placement: placement)
+            return
+        }
+        let slot = GroupSlot(index: UInt32(groups.count))
+        let group = Group(
+            id: id, slot: slot, pool: pool, intervals: IntervalHistory(pool: pool, placement: placement),
+            environment: self)
+        groups.append(group)
+        slots[id] = slot
+        if isServing { group.begin() }
+    }
+
+    private func beginService() {
+        isServing = true
+        environment.note("\(id) is up in epoch \(map?.epoch ?? .none)")
+        for group in groups { group.begin() }
+    }
+
+    /// Keeps a session to every OSD that shares a group with this one, so that its death is noticed without traffic.
+    private func updateSessions(_ map: OSDMap) {
+        for (osd, entry) in outgoing.sorted(by: { $0.key < $1.key }) {
+            let record = map.osds[osd]
+            guard record?.isUp != true || record?.incarnation != entry.incarnation else { continue }
+            environment.close(entry.session)
+            outgoing[osd] = nil
+        }
+        guard isServing else { return }
+        var wanted = Set<OSDID>()
+        for group in groups where group.intervals.current.acting.contains(id) {
+            wanted.formUnion(group.intervals.current.acting)
+        }
+        for osd in wanted.sorted() where osd != id { _ = session(to: osd) }
+    }
+
+    func session(to osd: OSDID) -> PeerSession? {
+        if let entry = outgoing[osd] { return entry.session }
+        guard let record = map?.osds[osd], record.isUp, let endpoint = record.endpoint else { return nil }
+        let session = environment.connect(to: endpoint, osd: osd, incarnation: record.incarnation)
+        outgoing[osd] = (session, record.incarnation)
+        return session
+    }
+
+    // MARK: Sessions
+
+    /// A session is open, or open again: one that someone opened to this OSD, or one of its own, which it knows already.
+    public func opened(_ session: PeerSession, by peer: PeerName) {
+        guard peerOfOutgoing(session) == nil else { return }
+        peers[session] = peer
+        if case .osd(let osd, _) = peer { incoming[osd] = session }
+    }
+
+    /// A session that someone opened to this OSD is gone for good.
+    public func closed(_ session: PeerSession) {
+        if case .osd(let osd, _)? = peers.removeValue(forKey: session), incoming[osd] == session { incoming[osd] = nil }
+    }
+
+    /// The other end of a session that this OSD opened has forgotten it: what was on its way is lost.
+    public func reset(_ session: PeerSession) {
+        guard let osd = outgoing.first(where: { $0.value.session == session })?.key else { return }
+        for group in groups where isServing { group.sessionReset(with: osd) }
+    }
+
+    /// The process at the other end of a session that this OSD opened is not there any more: proof of its death.
+    public func refused(_ session: PeerSession) {
+        guard let (osd, entry) = outgoing.first(where: { $0.value.session == session }) else { return }
+        guard let record = map?.osds[osd], record.isUp, record.incarnation == entry.incarnation else { return }
+        environment.tellMonitor(.failure(OSDFailure(reporter: id, target: osd, incarnation: entry.incarnation)))
+    }
+
+    // MARK: Messages
+
+    /// A message from a peer or client. What belongs to a later epoch waits for its map.
+    public func received(_ message: Message, from session: PeerSession) {
+        switch message {
+        case .operation(let request):
+            guard isServing, let map, request.epoch <= map.epoch else { return hold(message, session) }
+            receive(request, session, map)
+        case .group(let message):
+            guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
+            guard isServing, let map, message.interval <= map.epoch else { return hold(.group(message), session) }
+            guard let slot = slots[message.group] else { return }
+            groups[Int(slot.index)].received(message, from: osd)
+        case .operationReply, .monitor:
+            environment.note("\(id): dropped a message that is not for an OSD")
+        }
+    }
+
+    private func peerOfOutgoing(_ session: PeerSession) -> PeerName? {
+        outgoing.first { $0.value.session == session }.map { .osd($0.key, incarnation: $0.value.incarnation) }
+    }
+
+    private func hold(_ message: Message, _ session: PeerSession) {
+        guard early.count < OSDLimits.earlyMessages else { return }
+        early.append((message, session))
+    }
+
+    private func deliverEarly() {
+        guard isServing, !early.isEmpty else { return }
+        let held = early
+        early.removeAll()
+        for (message, session) in held { received(message, from: session) }
+    }
+
+    private func receive(_ request: OperationRequest, _ session: PeerSession, _ map: OSDMap) {
+        // What was sent under a map older than the group's interval is sent again by its client: doing a late copy now could
+        // put it between newer ones.
+        guard let slot = slots[request.group], groups[Int(slot.index)].isPrimary, isUpInMap,
+            request.epoch >= groups[Int(slot.index)].intervals.current.first,
+            map.pools[request.group.pool] != nil
+        else {
+            let reply = OperationReply(number: request.id.number, outcome: .misdirected(map.epoch))
+            return environment.send(Message.operationReply(reply).encoded, to: session)
+        }
+        groups[Int(slot.index)].request(request, from: ClientHandle(session: session.number))
+    }
+
+    // MARK: Store
+
+    /// Takes what the store has finished.
+    public func storeCompleted() {
+        environment.store.drainCompletions { completion in
+            switch completion {
+            case .committed(let token):
+                groups[Int(token)].committed()
+            case .read(let token, let result):
+                let group = groups[Int(token >> 32)]
+                switch result {
+                case .success(let data):
+                    group.readCompleted(UInt32(truncatingIfNeeded: token), .data(data))
+                case .failure(let error):
+                    environment.note("\(id): \(error)")
+                    group.readCompleted(UInt32(truncatingIfNeeded: token), .failed(error.description))
+                }
+            case .failed(let error):
+                environment.stop(because: error.description)
+            }
+        }
+    }
+
+    /// The turn of the loop is over: what was submitted goes to the disk as one write.
+    public func endOfTurn() {
+        environment.store.endOfTurn()
+        storeCompleted()
+    }
+
+    // MARK: Time
+
+    /// To be called several times a second.
+    public func tick() {
+        let now = environment.nowMilliseconds
+        if map != nil, !isUpInMap, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
+            lastBoot = now
+            environment.tellMonitor(
+                .boot(OSDBoot(id: id, uuid: uuid, incarnation: incarnation, endpoint: endpoint)))
+        }
+        if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
+            lastStatistics = now
+            environment.tellMonitor(.statistics(statistics))
+        }
+    }
+
+    /// How the OSD and the groups it leads are.
+    public var statistics: OSDStatistics {
+        let usage = environment.store.usage
+        return OSDStatistics(
+            id: id, incarnation: incarnation, epoch: map?.epoch ?? .none, capacity: usage.total, used: usage.used,
+            groups: groups.filter(\.isPrimary).map(\.statistics))
+    }
+
+    /// The monitor is told that this OSD goes, so that nobody waits for it.
+    public func leave() {
+        environment.tellMonitor(.leaving(id, incarnation: incarnation))
+    }
+
+    /// The answer of the store, or nil when it failed: then the OSD stops, since nothing it says can be trusted.
+    func ask<Value>(_ body: () throws(StoreError) -> Value?) -> Value? {
+        do throws(StoreError) {
+            return try body()
+        } catch {
+            environment.stop(because: error.description)
+            return nil
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import ClusterMap
+import KeyValueStore
+import ObjectStore
+import Protocol
+import Wire
+
+/// What an OSD needs of the process around it: its store, sessions, the monitor and the time. In production a shell over
+/// SwiftNIO, under simulation a virtual network and virtual disks.
+public protocol OSDEnvironment: AnyObject {
+    associatedtype Device: BlockDevice
+    associatedtype Keys: KeyValueStore
+
+    var store: ObjectStore<Device, Keys> { get }
+    /// A monotonic clock.
+    var nowMilliseconds: UInt64 { get }
+
+    /// Sends an encoded message; a session that is gone swallows it.
+    func send(_ payload: Bytes, to session: PeerSession)
+    /// Opens a session to another OSD. Returns at once; the session connects, and reconnects, by itself.
+    func connect(to endpoint: Endpoint, osd: OSDID, incarnation: UInt64) -> PeerSession
+    func close(_ session: PeerSession)
+    func tellMonitor(_ message: MonitorMessage)
+    /// The OSD cannot go on: the process ends with this reason, and replays its journal at the next start.
+    func stop(because reason: String)
+    /// A line for the administrator.
+    func note(_ text: String)
+}
+
+/// A session with another daemon or a client, by a number that the environment gave it.
+public struct PeerSession: Hashable, Sendable {
+    public var number: UInt64
+
+    public init(number: UInt64) {
+        self.number = number
+    }
+}
+
+/// Who is at the other end of a session that was opened to this OSD.
+public enum PeerName: Hashable, Sendable {
+    case osd(OSDID, incarnation: UInt64)
+    case client(String)
+}
+
+/// The limits of an OSD, in one place.
+public enum OSDLimits {
+    /// Messages of an interval that this OSD's map has not reached yet.
+    public static let earlyMessages = 65536
+    /// Milliseconds between two reports to the monitor.
+    public static let statisticsInterval: UInt64 = 1000
+    /// Milliseconds after which a boot that the map does not show is announced again.
+    public static let bootInterval: UInt64 = 2000
+    /// Bytes of client data that must fit besides what is in flight, or the OSD counts as full.
+    public static let headroom = 4 << 20
+}

@@ -1,0 +1,80 @@
+/// Memory of whole blocks at an address that direct I/O accepts. Freed with its last reference.
+public final class BlockBuffer {
+    public let base: UnsafeMutableRawPointer
+    /// Bytes.
+    public let count: Int
+
+    /// Uninitialised memory of `count` bytes, a multiple of the block size.
+    public init(count: Int) {
+        precondition(count > 0 && count % StoreLimits.blockSize == 0, "a buffer of \(count) bytes")
+        self.count = count
+        base = .allocate(byteCount: count, alignment: StoreLimits.blockSize)
+    }
+
+    deinit { base.deallocate() }
+
+    /// The bytes of block `index`.
+    @inlinable
+    func block(_ index: Int) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: base + index * StoreLimits.blockSize, count: StoreLimits.blockSize)
+    }
+
+    /// All bytes.
+    @inlinable
+    public var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: count) }
+}
+
+/// Names an operation in flight: what the store gave, given back with the result.
+public typealias IOTag = UInt64
+
+/// A finished operation: bytes moved, or a negative errno.
+public struct IOCompletion: Sendable {
+    public var tag: IOTag
+    public var result: Int64
+
+    public init(tag: IOTag, result: Int64) {
+        self.tag = tag
+        self.result = result
+    }
+}
+
+/// A call to the device failed.
+public struct DeviceError: Error, CustomStringConvertible {
+    public let code: Int32
+    public let description: String
+
+    public init(code: Int32, _ description: String) {
+        self.code = code
+        self.description = description
+    }
+}
+
+/// The block file of a store. Offsets and lengths are whole blocks. Buffers must stay until their completion.
+///
+/// Operations are queued by the calls and go out with `submit`, once per turn of the owner's loop. They run in any order
+/// and finish in any order. What was not written with `durable` is stable only after a `flush` that was begun after the
+/// write completed.
+public protocol BlockDevice: AnyObject {
+    /// Bytes that are physically allocated: within them a write cannot fail for want of space.
+    var size: UInt64 { get }
+    /// Bytes by which the device could still grow.
+    var growable: UInt64 { get }
+
+    /// Writes the parts one after the other. With `durable` the completion says that they are on stable storage.
+    func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag)
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag)
+    func flush(tag: IOTag)
+    /// Allocates space physically, and durably, up to `size`, which `self.size` has become at the completion.
+    func grow(to size: UInt64, tag: IOTag)
+
+    /// Hands the queued operations over.
+    func submit() throws(DeviceError)
+    /// Appends what has finished.
+    func poll(_ completions: inout [IOCompletion])
+
+    /// The same, waiting for the end: for open and format, and where a write has to be merged with what is on the disk.
+    func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError)
+    func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError)
+    func flushNow() throws(DeviceError)
+    func growNow(to size: UInt64) throws(DeviceError)
+}

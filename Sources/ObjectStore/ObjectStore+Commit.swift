@@ -1,0 +1,249 @@
+import KeyValueStore
+import Wire
+
+extension ObjectStore {
+    /// The journal's bytes not taken by records that a restart would replay.
+    var journalFree: UInt64 { superblock.journalLength - (head.offset - superblock.position.offset) }
+
+    // MARK: - Writing a record
+
+    /// Writes the batch as the next record. False when the journal has no room for it yet.
+    func seal(_ batch: Batch) -> Bool {
+        precondition(batch.lsn == head.lsn, "batch \(batch.lsn) after record \(head.lsn)")
+        guard UInt64(batch.recordBytes) <= journalFree else {
+            counters.journalFull += 1
+            checkpointRequested = true
+            return false
+        }
+        let meta = encodeMeta(batch)
+        batch.meta = meta
+        batch.isSealed = true
+        head = batch.end
+        counters.records += 1
+        counters.journalBytes += UInt64(batch.recordBytes)
+        inFlight.append(batch)
+        writeToRing(batch, parts: parts(of: batch, meta))
+        return true
+    }
+
+    private func encodeMeta(_ batch: Batch) -> BlockBuffer {
+        let body = batch.bodyBytes
+        let meta = BlockBuffer(count: RecordHeader.metaBytes(body: body))
+        var at = meta.base + RecordHeader.size
+        for keys in batch.keyBatches {
+            keys.bytes.withUnsafeBytes { bytes in
+                guard let from = bytes.baseAddress, bytes.count > 0 else { return }
+                at.copyMemory(from: from, byteCount: bytes.count)
+                at += bytes.count
+            }
+        }
+        func store(_ entry: BlockEntry) {
+            at.storeBytes(of: entry.block.littleEndian, as: UInt64.self)
+            at.storeBytes(of: entry.checksum.littleEndian, toByteOffset: 8, as: UInt32.self)
+            at += 12
+        }
+        for block in batch.blocks { store(block.entry) }
+        for entry in batch.beside { store(entry) }
+        let used = RecordHeader.size + body
+        (meta.base + used).initializeMemory(as: UInt8.self, repeating: 0, count: meta.count - used)
+        batch.mark = committed.lsn - 1
+        let header = RecordHeader(
+            store: superblock.identity.store.low, incarnation: superblock.incarnation, lsn: batch.lsn, offset: head.offset,
+            mark: batch.mark, nextObject: batch.nextObject, previous: head.previous, keyBytes: UInt32(batch.keyBytes),
+            journalled: UInt32(batch.blocks.count), beside: UInt32(batch.beside.count),
+            bodyChecksum: Checksum.crc32c(UnsafeRawBufferPointer(start: meta.base + RecordHeader.size, count: body)))
+        let checksum = header.encode(into: meta.base)
+        batch.end = JournalPosition(
+            lsn: batch.lsn + 1, offset: head.offset + UInt64(batch.recordBytes), previous: checksum)
+        return meta
+    }
+
+    /// The memory of the record in order; blocks that lie side by side are one part.
+    private func parts(of batch: Batch, _ meta: BlockBuffer) -> [UnsafeRawBufferPointer] {
+        var parts = [UnsafeRawBufferPointer(meta.bytes)]
+        for block in batch.blocks {
+            let bytes = block.content.bytes
+            let last = parts[parts.count - 1]
+            if parts.count > 1, last.baseAddress! + last.count == UnsafeRawPointer(bytes.baseAddress!) {
+                parts[parts.count - 1] = UnsafeRawBufferPointer(start: last.baseAddress, count: last.count + bytes.count)
+            } else {
+                parts.append(UnsafeRawBufferPointer(bytes))
+            }
+        }
+        return parts
+    }
+
+    /// One durable write, two when the record runs over the end of the ring.
+    private func writeToRing(_ batch: Batch, parts: [UnsafeRawBufferPointer]) {
+        let length = superblock.journalLength
+        let offset = (batch.end.offset - UInt64(batch.recordBytes)) % length
+        let tag = IOTag(.journal, batch.lsn)
+        let room = Int(length - offset)
+        if batch.recordBytes <= room {
+            batch.outstanding += 1
+            device.write(parts, at: StoreLimits.journalStart + offset, durable: true, tag: tag)
+            return
+        }
+        counters.wraps += 1
+        var first: [UnsafeRawBufferPointer] = []
+        var second: [UnsafeRawBufferPointer] = []
+        var left = room
+        for part in parts {
+            if part.count <= left {
+                first.append(part)
+            } else {
+                if left > 0 { first.append(UnsafeRawBufferPointer(rebasing: part[0..<left])) }
+                second.append(UnsafeRawBufferPointer(rebasing: part[left...]))
+            }
+            left = max(0, left - part.count)
+        }
+        batch.outstanding += 2
+        device.write(first, at: StoreLimits.journalStart + offset, durable: true, tag: tag)
+        device.write(second, at: StoreLimits.journalStart, durable: true, tag: tag)
+    }
+
+    // MARK: - Committing
+
+    /// A write of the record, or beside it, is complete.
+    func completeBatchWrite(_ lsn: UInt64) {
+        let batch: Batch
+        if let found = inFlight.first(where: { $0.lsn == lsn }) {
+            batch = found
+        } else if let gathering, gathering.lsn == lsn {
+            batch = gathering
+        } else if let found = waiting.first(where: { $0.lsn == lsn }) {
+            batch = found
+        } else {
+            preconditionFailure("a write of batch \(lsn) completes, in flight are \(inFlight.map(\.lsn))")
+        }
+        batch.outstanding -= 1
+        precondition(batch.outstanding >= 0, "batch \(lsn) has \(batch.outstanding) writes outstanding")
+        while stopReason == nil, let first = inFlight.first, first.outstanding == 0 {
+            inFlight.removeFirst()
+            commit(first)
+        }
+    }
+
+    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go where reads find them.
+    private func commit(_ batch: Batch) {
+        for token in batch.tokens { completions.append(.committed(token)) }
+        committed = batch.end
+        committedNextObject = batch.nextObject
+        durableMark = max(durableMark, batch.mark)
+        if !batch.keyBatches.isEmpty {
+            do throws(KeyValueError) {
+                try keys.write(batch.keyBatches, .atFlush)
+            } catch {
+                stop(StoreError(.failed, error.description))
+                return
+            }
+            for key in batch.keys where overlay[key]?.lsn == batch.lsn { overlay[key] = nil }
+        }
+        for entry in batch.beside where uncommitted[entry.block]?.lsn == batch.lsn { uncommitted[entry.block] = nil }
+        for block in batch.blocks {
+            let number = block.entry.block
+            if uncommitted[number]?.lsn == batch.lsn { uncommitted[number] = nil }
+            becomeDirty(number, lsn: batch.lsn, block.content)
+        }
+        for unit in batch.freed {
+            dropDirty(unit)
+            pendingFree.append((batch.lsn, unit))
+        }
+    }
+
+    private func becomeDirty(_ block: UInt64, lsn: UInt64, _ content: BlockReference) {
+        var entry = DirtyBlock(lsn: lsn, content: content)
+        if let before = dirty[block] {
+            entry.isBusy = before.isBusy
+            forgetForCheckpoint(before)
+        }
+        dirty[block] = entry
+        dirtyQueue.append((block, lsn))
+    }
+
+    /// The blocks of a freed unit need no home any more.
+    private func dropDirty(_ unit: UInt32) {
+        let first = firstBlock(of: unit)
+        for block in first..<first + UInt64(StoreLimits.blocksPerUnit) {
+            guard let entry = dirty[block] else { continue }
+            forgetForCheckpoint(entry)
+            if entry.isBusy {
+                dirty[block]?.isDropped = true
+            } else {
+                dirty[block] = nil
+            }
+        }
+    }
+
+    /// Counts a dirty block out of the checkpoint under way: it is home, or something newer and durable replaces it.
+    func forgetForCheckpoint(_ entry: DirtyBlock) {
+        switch checkpoint {
+        case .writingMark(let target, _), .writingHome(let target):
+            if entry.lsn < target.lsn, !entry.isDropped { checkpointRemaining -= 1 }
+        case .idle, .flushing, .writingSuperblock:
+            break
+        }
+    }
+
+    // MARK: - Home locations
+
+    /// Begins writes of dirty blocks, oldest first, while there are more than may wait or a checkpoint wants them.
+    func writeHome() {
+        var isWanted: Bool {
+            if case .writingHome = checkpoint { return true }
+            return dirty.count > options.dirtyBlocks
+        }
+        while isWanted, homeWrites.count < StoreLimits.homeWritesInFlight, let (block, lsn) = dirtyQueue.first {
+            guard lsn <= durableMark else {
+                // Only a checkpoint waits for the mark; otherwise the next record brings it.
+                break
+            }
+            dirtyQueue.popFirst()
+            guard let entry = dirty[block], entry.lsn == lsn, !entry.isBusy, !entry.isDropped else { continue }
+            beginHomeWrite(from: block)
+        }
+    }
+
+    private func beginHomeWrite(from first: UInt64) {
+        var write = HomeWrite(first: first, lsns: [], buffers: [])
+        var parts: [UnsafeRawBufferPointer] = []
+        var block = first
+        while write.lsns.count < StoreLimits.blocksPerHomeWrite, let entry = dirty[block], !entry.isBusy, !entry.isDropped,
+            entry.lsn <= durableMark
+        {
+            dirty[block]?.isBusy = true
+            write.lsns.append(entry.lsn)
+            write.buffers.append(entry.content.buffer)
+            parts.append(UnsafeRawBufferPointer(entry.content.bytes))
+            block += 1
+        }
+        nextHomeWrite += 1
+        homeWrites[nextHomeWrite] = write
+        counters.homeWrites += 1
+        counters.homeBytes += UInt64(write.lsns.count * StoreLimits.blockSize)
+        device.write(
+            parts, at: first * UInt64(StoreLimits.blockSize), durable: false, tag: IOTag(.home, nextHomeWrite))
+    }
+
+    func completeHomeWrite(_ number: UInt64) {
+        guard let write = homeWrites.removeValue(forKey: number) else {
+            preconditionFailure("home write \(number) completes twice")
+        }
+        for (n, lsn) in write.lsns.enumerated() {
+            let block = write.first + UInt64(n)
+            guard let entry = dirty[block], entry.isBusy else {
+                preconditionFailure("block \(block) came home and nobody sent it")
+            }
+            if entry.isDropped {
+                dirty[block] = nil
+            } else if entry.lsn == lsn {
+                forgetForCheckpoint(entry)
+                dirty[block] = nil
+            } else {
+                // Written again meanwhile: the newer content has had to wait for this write.
+                dirty[block]?.isBusy = false
+                dirtyQueue.append((block, entry.lsn))
+            }
+        }
+    }
+}

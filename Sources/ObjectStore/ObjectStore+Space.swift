@@ -1,0 +1,101 @@
+/// Units: where they are, who gets them, and how full the store may get.
+extension ObjectStore {
+    /// Where a unit begins in the file.
+    func offset(of unit: UInt32) -> UInt64 { superblock.dataStart + UInt64(unit) * UInt64(StoreLimits.unitSize) }
+
+    /// The number in the file of a unit's first block.
+    func firstBlock(of unit: UInt32) -> UInt64 { offset(of: unit) / UInt64(StoreLimits.blockSize) }
+
+    /// Up to `wanted` units side by side, at least one; all of them physically allocated.
+    func allocate(_ wanted: Int) throws(StoreError) -> (first: UInt32, count: Int) {
+        if let found = units.allocate(wanted) { return found }
+        // Growth ahead of use did not keep up, so it is waited for.
+        if let size = nextSize() {
+            do throws(DeviceError) {
+                try device.growNow(to: size)
+                takeGrowth()
+                if let found = units.allocate(wanted) { return found }
+            } catch {
+                growable = 0
+            }
+        }
+        throw StoreError(.noSpace, "no space left for data: \(units.count) units of 64 KiB are in use; add OSDs or free space")
+    }
+
+    /// The most bytes of data the store may hold by its own capacity.
+    private var capacityLimit: UInt64 { superblock.capacity == 0 ? .max : superblock.capacity }
+
+    private var allocatedBytes: UInt64 { UInt64(units.count) * UInt64(StoreLimits.unitSize) }
+
+    /// Bytes the data region could still gain.
+    private var remainingGrowth: UInt64 {
+        let byCapacity = capacityLimit > allocatedBytes ? capacityLimit - allocatedBytes : 0
+        return min(byCapacity, growable) / UInt64(StoreLimits.unitSize) * UInt64(StoreLimits.unitSize)
+    }
+
+    private func nextSize() -> UInt64? {
+        let more = min(options.growth, remainingGrowth)
+        return more == 0 ? nil : superblock.dataStart + allocatedBytes + more
+    }
+
+    /// Units up to the size of the device are there.
+    func takeGrowth() {
+        let bytes = device.size > superblock.dataStart ? device.size - superblock.dataStart : 0
+        units.grow(to: max(units.count, Int(min(bytes, capacityLimit)) / StoreLimits.unitSize))
+        growable = device.growable
+    }
+
+    /// Grows the device before space runs out, so that no write waits for it.
+    func growAhead() {
+        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth / 2, let size = nextSize() else { return }
+        isGrowing = true
+        device.grow(to: size, tag: IOTag(.grow, 0))
+    }
+
+    func completeGrowth(_ result: Int64) {
+        isGrowing = false
+        if result < 0 { growable = 0 }
+        takeGrowth()
+        if result < 0 { growable = 0 }
+    }
+
+    /// Gives freed units back to the allocator when nothing can need what is on them.
+    func releaseFreed() {
+        while let (lsn, unit) = pendingFree.first, lsn <= durableMark {
+            let first = firstBlock(of: unit)
+            for block in first..<first + UInt64(StoreLimits.blocksPerUnit) where dirty[block] != nil { return }
+            pendingFree.popFirst()
+            units.release(unit)
+        }
+        // Short of space with freed units that only wait for the mark: a checkpoint brings it.
+        if !pendingFree.isEmpty, UInt64(units.free * StoreLimits.unitSize) < options.growth / 2, remainingGrowth == 0,
+            checkpoint == .idle, pendingFree.first.map({ $0.lsn < committed.lsn }) == true
+        {
+            checkpointRequested = true
+        }
+    }
+
+    /// How full the store is.
+    public var usage: StoreUsage {
+        let unitSize = UInt64(StoreLimits.unitSize)
+        let used = UInt64(units.used) * unitSize
+        let total = min(capacityLimit, allocatedBytes + remainingGrowth)
+        return StoreUsage(
+            total: total, used: used, available: total > used ? total - used : 0, allocated: allocatedBytes)
+    }
+
+    /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to whoever
+    /// asked for it. Counts a whole unit for every piece's ends.
+    public func canAccept(_ bytes: Int, writes: Int = 1, as space: SpaceClass = .client) -> Bool {
+        let usage = usage
+        let needed = UInt64(bytes + writes * 2 * StoreLimits.unitSize)
+        guard needed <= usage.available else { return false }
+        let ratio =
+            switch space {
+            case .client: StoreLimits.fullRatio
+            case .recovery: StoreLimits.recoveryRatio
+            case .essential: 1.0
+            }
+        return Double(usage.used + needed) <= Double(usage.total) * ratio
+    }
+}

@@ -1,0 +1,273 @@
+import KeyValueStore
+import Protocol
+import Wire
+
+/// The object store of one OSD: atomic durable transactions over objects, on a block device and an ordered metadata store.
+///
+/// A core: confined to its owner's event loop, no system call but through `Device` and `Keys`. The owner calls `submit` and
+/// `read` as it likes during a turn, `endOfTurn` once at its end, `poll` when the device has something, and takes
+/// `drainCompletions` after either.
+///
+/// How a write travels: `submit` applies the transaction to the objects in memory and gathers the resulting keys, and the
+/// blocks, in a `Batch`. `endOfTurn` writes the batch as one journal record, durably (group commit). When record and data
+/// are complete, in the order of LSNs, it is committed: the owner hears, the keys go to the metadata store without its log,
+/// the blocks wait in memory (`dirty`) for their home location. A checkpoint writes them home, flushes device and metadata
+/// store, and then moves the start of replay in the superblock, which frees the journal.
+///
+/// Invariants:
+/// - `overlay` and `uncommitted` hold exactly what is submitted and not committed; the metadata store and `dirty` never do.
+/// - A block goes home, and a freed unit is used again, only when `durableMark` has reached its LSN (see `RecordHeader`).
+/// - At most one write per home location is in flight, and a unit with one is not used again.
+/// - Nothing is told committed that a restart would not replay.
+public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
+    /// Whose store this is.
+    public var identity: StoreIdentity { superblock.identity }
+    /// Why the store has stopped, when it has.
+    public internal(set) var stopReason: StoreError?
+
+    let device: Device
+    let keys: Keys
+    let options: StoreOptions
+    var superblock: Superblock
+
+    // The journal.
+    /// Where the next record goes, and its LSN and predecessor.
+    var head: JournalPosition
+    /// LSN of the next batch; those between `head.lsn` and this wait to be written.
+    var nextLSN: UInt64
+    /// What is committed, up to and including `committed.lsn - 1`.
+    var committed: JournalPosition
+    /// The highest mark of a committed record.
+    var durableMark: UInt64 = 0
+    var nextObject: UInt64
+    var committedNextObject: UInt64
+    /// The batch that takes transactions.
+    var gathering: Batch?
+    /// Full batches not written yet.
+    var waiting = Queue<Batch>()
+    /// Written and not committed, in order of LSN.
+    var inFlight: [Batch] = []
+    /// The buffer that takes the next journalled block.
+    var chunk: BlockBuffer
+    var chunkUsed = 0
+
+    // What is newer than the metadata store and the home locations.
+    struct OverlayEntry {
+        var value: Bytes?
+        var lsn: UInt64
+    }
+    var overlay: [Bytes: OverlayEntry] = [:]
+    struct UncommittedBlock {
+        var lsn: UInt64
+        var content: BlockReference
+    }
+    var uncommitted: [UInt64: UncommittedBlock] = [:]
+    var dirty: [UInt64: DirtyBlock] = [:]
+    var dirtyQueue = Queue<(block: UInt64, lsn: UInt64)>()
+    var homeWrites: [UInt64: HomeWrite] = [:]
+    var nextHomeWrite: UInt64 = 0
+
+    // Space.
+    var units = UnitMap()
+    /// Freed by committed batches; free for use once the mark allows.
+    var pendingFree = Queue<(lsn: UInt64, unit: UInt32)>()
+    var isGrowing = false
+    var growable: UInt64 = 0
+
+    // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes the older.
+    var youngObjects: [ObjectID: CachedObject] = [:]
+    var oldObjects: [ObjectID: CachedObject] = [:]
+    var youngUnits = 0
+    /// Objects that the transaction being applied has changed.
+    var touchedObjects: [CachedObject] = []
+
+    var checkpoint = CheckpointPhase.idle
+    var checkpointRequested = false
+    /// Dirty blocks that the checkpoint under way still has to see home.
+    var checkpointRemaining = 0
+    /// The superblock being written.
+    var superblockBuffer: BlockBuffer?
+
+    var reads: [UInt64: ReadOperation] = [:]
+    var nextRead: UInt64 = 0
+
+    var completions: [Completion] = []
+    private var drained: [Completion] = []
+    private var deviceCompletions: [IOCompletion] = []
+    /// Counters of rare paths and of bytes, for tests and measurement.
+    public internal(set) var counters = StoreCounters()
+
+    /// For `open`, which has replayed.
+    init(device: Device, keys: Keys, options: StoreOptions, superblock: Superblock) {
+        self.device = device
+        self.keys = keys
+        self.options = options
+        self.superblock = superblock
+        head = superblock.position
+        committed = superblock.position
+        nextLSN = superblock.position.lsn
+        durableMark = superblock.mark
+        nextObject = superblock.nextObject
+        committedNextObject = superblock.nextObject
+        chunk = BlockBuffer(count: StoreLimits.chunkSize)
+        growable = device.growable
+    }
+
+    // MARK: - The owner's turn
+
+    /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed is
+    /// visible to every read from now on.
+    ///
+    /// The caller has asked `canAccept`; a transaction that finds no space stops the store, as a failed write does.
+    public func submit(_ transaction: Transaction, token: UInt64) {
+        guard stopReason == nil else { return }
+        do throws(StoreError) {
+            let batch = gathering ?? beginBatch()
+            var writer = KeyBatchWriter(capacity: 1024)
+            for operation in transaction.operations { try apply(operation, to: batch, &writer) }
+            putTouched(into: batch, &writer)
+            let keyBatch = writer.finish()
+            batch.tokens.append(token)
+            batch.keyBatches.append(keyBatch)
+            batch.keyBytes += keyBatch.bytes.count
+            batch.nextObject = nextObject
+            let limit = StoreLimits.largestTransaction(journal: superblock.journalLength)
+            precondition(
+                batch.recordBytes <= limit + StoreLimits.batchTarget(journal: superblock.journalLength),
+                "a transaction logs \(batch.recordBytes) bytes, the limit is \(limit)")
+            if batch.recordBytes >= StoreLimits.batchTarget(journal: superblock.journalLength) { closeBatch() }
+        } catch {
+            stop(error)
+        }
+    }
+
+    /// Ends a turn of the owner's loop: everything submitted since the last goes out as one journal write, as far as the
+    /// journal has room and not too many are in flight.
+    public func endOfTurn() {
+        guard stopReason == nil else { return }
+        pump()
+    }
+
+    /// Takes what the device and the metadata store have finished, and goes on with what that allows. To be called when
+    /// the device's descriptor is readable.
+    public func poll() {
+        guard stopReason == nil else { return }
+        repeat {
+            deviceCompletions.removeAll(keepingCapacity: true)
+            device.poll(&deviceCompletions)
+            for completion in deviceCompletions where stopReason == nil { complete(completion) }
+        } while !deviceCompletions.isEmpty && stopReason == nil
+        if stopReason == nil { pump() }
+    }
+
+    /// Gives `body` every completion since the last call, in order. `body` may call the store.
+    public func drainCompletions(_ body: (Completion) -> Void) {
+        while !completions.isEmpty {
+            swap(&completions, &drained)
+            for completion in drained { body(completion) }
+            drained.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// True when nothing is submitted and not committed, and no read is in flight.
+    public var isIdle: Bool {
+        gathering == nil && waiting.isEmpty && inFlight.isEmpty && reads.isEmpty
+    }
+
+    /// Asks for a checkpoint, after which a restart has nothing to replay. `isCheckpointing` tells when it is done.
+    public func requestCheckpoint() { checkpointRequested = true }
+
+    /// True while a checkpoint is asked for or under way.
+    public var isCheckpointing: Bool { checkpointRequested || checkpoint != .idle }
+
+    // MARK: - Within
+
+    func beginBatch() -> Batch {
+        let batch = Batch(lsn: nextLSN)
+        batch.nextObject = nextObject
+        nextLSN += 1
+        gathering = batch
+        return batch
+    }
+
+    func closeBatch() {
+        guard let batch = gathering else { return }
+        waiting.append(batch)
+        gathering = nil
+    }
+
+    /// Does whatever has become possible and submits it to the device once.
+    func pump() {
+        if inFlight.count < options.batchesInFlight { closeBatch() }
+        while stopReason == nil, inFlight.count < options.batchesInFlight, let batch = waiting.first {
+            guard seal(batch) else { break }
+            waiting.popFirst()
+        }
+        guard stopReason == nil else { return }
+        advanceCheckpoint()
+        writeHome()
+        releaseFreed()
+        growAhead()
+        do throws(DeviceError) {
+            try device.submit()
+        } catch {
+            stop(StoreError(.failed, "the device failed: \(error)"))
+        }
+    }
+
+    private func complete(_ completion: IOCompletion) {
+        let tag = completion.tag
+        if completion.result < 0 && tag.kind != .read && tag.kind != .grow {
+            stop(StoreError(.failed, "a \(tag.kind) write or flush failed with errno \(-completion.result)"))
+            return
+        }
+        switch tag.kind {
+        case .journal, .beside: completeBatchWrite(tag.number)
+        case .home: completeHomeWrite(tag.number)
+        case .read: completeRead(tag.number, result: completion.result)
+        case .flush: completeFlush()
+        case .superblock: completeSuperblock()
+        case .grow: completeGrowth(completion.result)
+        }
+    }
+
+    /// Stops for good: what follows a failed write or flush cannot be trusted, and a restart replays what counts.
+    func stop(_ reason: StoreError) {
+        guard stopReason == nil else { return }
+        stopReason = reason
+        completions.append(.failed(reason))
+        for read in reads.values.sorted(by: { $0.token < $1.token }) {
+            completions.append(.read(read.token, .failure(reason)))
+        }
+        abandonedReads = Array(reads.values)
+        reads = [:]
+    }
+
+    /// Reads in flight when the store stopped: the device may still write into their memory.
+    var abandonedReads: [ReadOperation] = []
+}
+
+/// What the store has done since it was opened.
+public struct StoreCounters: Hashable, Sendable {
+    /// Journal records written, and their bytes.
+    public var records: UInt64 = 0
+    public var journalBytes: UInt64 = 0
+    /// Blocks and bytes written home from memory.
+    public var homeWrites: UInt64 = 0
+    public var homeBytes: UInt64 = 0
+    /// Bytes written straight to fresh units.
+    public var besideBytes: UInt64 = 0
+    public var checkpoints: UInt64 = 0
+    /// Times a batch had to wait for room in the journal.
+    public var journalFull: UInt64 = 0
+    /// Blocks read to merge a smaller write with them.
+    public var mergeReads: UInt64 = 0
+    /// Blocks that did not verify.
+    public var corruptBlocks: UInt64 = 0
+    /// Records replayed at open, and blocks beside records that were checked then.
+    public var replayedRecords: UInt64 = 0
+    /// Times a record wrapped around the end of the ring.
+    public var wraps: UInt64 = 0
+
+    public init() {}
+}

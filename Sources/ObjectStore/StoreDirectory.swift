@@ -1,0 +1,157 @@
+import Glibc
+import KeyValueStore
+import Protocol
+import Wire
+
+/// The store in production.
+public typealias DiskStore = ObjectStore<UringDevice, RocksDBStore>
+
+/// A directory that holds a store, locked for this process as long as the object lives: `block`, `meta/`, `lock`.
+///
+/// While `formatting` exists the format has not finished: nothing was stored, and it may begin anew.
+public final class StoreDirectory {
+    public let path: String
+    private let lock: Int32
+
+    /// Locks the directory, which must exist.
+    public init(_ path: String) throws(StoreError) {
+        self.path = path
+        let name = path + "/lock"
+        let descriptor = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .system(errno, "cannot use the store directory \(path)") }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            var text = [UInt8](repeating: 0, count: 32)
+            let count = max(0, read(descriptor, &text, text.count))
+            close(descriptor)
+            let holder = String(decoding: text.prefix(count), as: UTF8.self).filter(\.isNumber)
+            throw StoreError(
+                .inUse,
+                "store directory \(path) is in use by " + (holder.isEmpty ? "another process" : "process \(holder)")
+                    + ": stop it, or give this OSD another directory")
+        }
+        let text = Array("\(getpid())\n".utf8)
+        _ = ftruncate(descriptor, 0)
+        _ = pwrite(descriptor, text, text.count, 0)
+        lock = descriptor
+    }
+
+    deinit { close(lock) }
+
+    private var blockPath: String { path + "/block" }
+    private var keysPath: String { path + "/meta" }
+    private var markerPath: String { path + "/formatting" }
+
+    private func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// True when there is a store. Throws when there is something else.
+    public func isFormatted() throws(StoreError) -> Bool {
+        if exists(markerPath) { return false }
+        if exists(blockPath) && exists(keysPath) { return true }
+        guard let directory = opendir(path) else { throw .system(errno, "cannot list the store directory \(path)") }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if ![".", "..", "lock", "lost+found"].contains(name) {
+                throw StoreError(.foreign, "directory \(path) holds \(name) and no store: give this OSD an empty directory")
+            }
+        }
+        return false
+    }
+
+    /// Makes an empty store.
+    public func format(_ identity: StoreIdentity, options: StoreOptions = StoreOptions()) throws(StoreError) {
+        guard try !isFormatted() else { throw StoreError(.foreign, "directory \(path) already holds a store") }
+        let marker = open(markerPath, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        guard marker >= 0 else { throw .system(errno, "cannot create a store in \(path)") }
+        close(marker)
+        try syncDirectory()
+        do throws(KeyValueError) {
+            try RocksDBStore.destroy(directory: keysPath)
+            try RocksDBStore(directory: keysPath, create: true).flush()
+        } catch {
+            throw StoreError(.failed, error.description)
+        }
+        unlink(blockPath)
+        do throws(DeviceError) {
+            let device = try UringDevice(path: blockPath, create: true, unsafeNoFlush: options.unsafeNoFlush)
+            try formatBlock(device, identity, options)
+        } catch {
+            throw .system(error.code, "cannot create a store in \(path)", error.description)
+        }
+        try syncDirectory()
+        unlink(markerPath)
+        try syncDirectory()
+    }
+
+    private func formatBlock(_ device: UringDevice, _ identity: StoreIdentity, _ options: StoreOptions) throws(DeviceError) {
+        do throws(StoreError) {
+            try DiskStore.format(device, identity: identity, options: options)
+        } catch {
+            throw DeviceError(code: error.code == .noSpace ? ENOSPC : EIO, error.description)
+        }
+    }
+
+    /// Opens the store, which must belong to `cluster` and `osd` where they are given.
+    public func openStore(cluster: UniqueID? = nil, osd: OSDID? = nil, options: StoreOptions = StoreOptions())
+        throws(StoreError) -> DiskStore
+    {
+        guard try isFormatted() else { throw StoreError(.foreign, "there is no store in \(path)") }
+        let device: UringDevice
+        do throws(DeviceError) {
+            device = try UringDevice(path: blockPath, unsafeNoFlush: options.unsafeNoFlush)
+        } catch {
+            throw .system(error.code, "cannot open the store in \(path)", error.description)
+        }
+        let identity = try DiskStore.identity(of: device)
+        if let cluster, cluster != identity.cluster {
+            throw StoreError(.otherCluster, "the store in \(path) belongs to cluster \(identity.cluster), not to \(cluster)")
+        }
+        if let osd, osd != identity.osd {
+            throw StoreError(.otherOSD, "the store in \(path) belongs to \(identity.osd), not to \(osd)")
+        }
+        var keyOptions = RocksDBStore.Options()
+        keyOptions.unsafeNoFlush = options.unsafeNoFlush
+        let keys: RocksDBStore
+        do throws(KeyValueError) {
+            keys = try RocksDBStore(
+                directory: keysPath, create: false, options: keyOptions, wakeDescriptor: device.eventDescriptor)
+        } catch {
+            throw StoreError(.failed, error.description)
+        }
+        return try DiskStore.open(device, keys, options: options)
+    }
+
+    private func syncDirectory() throws(StoreError) {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system(errno, "cannot open the store directory \(path)") }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw .system(errno, "cannot flush the store directory \(path)") }
+    }
+}
+
+extension StoreError {
+    /// The failure of a system call, with the code that tells people what to do.
+    static func system(_ error: Int32, _ context: String, _ detail: String? = nil) -> StoreError {
+        let code: Code =
+            switch error {
+            case EACCES, EPERM: .permission
+            case EROFS: .readOnly
+            case ENOSPC: .noSpace
+            case ENOENT, ENOTDIR: .foreign
+            default: .failed
+            }
+        return StoreError(code, "\(context): \(detail ?? String(cString: strerror(error)))")
+    }
+}
+
+extension ObjectStore {
+    /// Whose store is on the device.
+    public static func identity(of device: Device) throws(StoreError) -> StoreIdentity { try readSuperblock(device).identity }
+}
+
+extension ObjectStore where Device == UringDevice {
+    /// The descriptor that becomes readable when `poll` has something to do.
+    public var eventDescriptor: Int32 { device.eventDescriptor }
+}

@@ -1,0 +1,36 @@
+import Protocol
+
+/// Why the store refused or failed: a code for programs and one line for people that names the thing and what to do.
+public struct StoreError: Error, Hashable, CustomStringConvertible {
+    /// What kind of failure it is.
+    public enum Code: Hashable, Sendable {
+        /// The object does not exist.
+        case notFound
+        /// A block of the object does not match its checksum or cannot be read; another copy must serve.
+        case corrupt(ObjectID, block: UInt64)
+        /// The disk failed or the journal is damaged. The store has stopped for good.
+        case failed
+        /// Another process uses the directory.
+        case inUse
+        /// The directory or file is not a store, or one that was never finished.
+        case foreign
+        case otherCluster
+        case otherOSD
+        case newerFormat
+        case permission
+        case readOnly
+        case noSpace
+    }
+
+    public let code: Code
+    public let description: String
+
+    public init(_ code: Code, _ description: String) {
+        self.code = code
+        self.description = description
+    }
+
+    static func corrupt(_ object: ObjectID, block: UInt64, _ reason: String) -> StoreError {
+        StoreError(.corrupt(object, block: block), "object \(object), block \(block): \(reason)")
+    }
+}

@@ -1,0 +1,55 @@
+/// The sizes and limits of the object store, in one place, with the relations between them.
+public enum StoreLimits {
+    /// Bytes of a block: the unit of checksums, of merging, and of device writes.
+    public static let blockSize = 4096
+    /// Bytes of a unit: what the allocator hands out and one metadata key describes.
+    public static let unitSize = 64 << 10
+    /// Blocks of a unit. The presence bits and checksums of a unit's record have this many places.
+    public static let blocksPerUnit = 16
+
+    /// Where the journal begins in the file; before it are the copies of the superblock.
+    static let journalStart: UInt64 = 64 << 10
+    /// Where the copies of the superblock are.
+    static let superblockOffsets: [UInt64] = [0, 4096]
+
+    /// Bytes of the journal: what format accepts, and its default.
+    public static let smallestJournal: UInt64 = 256 << 10
+    public static let largestJournal: UInt64 = 256 << 20
+    public static let defaultJournal: UInt64 = 128 << 20
+
+    /// Bytes of one buffer that gathers blocks for the journal.
+    static let chunkSize = 128 << 10
+    /// Bytes a batch gathers before the next one is begun.
+    static let batchTarget = 4 << 20
+    /// Bytes of one write beside the journal; a larger run becomes several.
+    static let besideWrite = 4 << 20
+
+    /// Writes to home locations in flight at a time; blocks in one of them.
+    static let homeWritesInFlight = 32
+    static let blocksPerHomeWrite = 16
+
+    /// Times a read whose block does not verify is tried again before the block is called corrupt: its place may have been
+    /// given to another object since the read was issued.
+    static let readAttempts = 3
+
+    /// Share of the store that clients may fill, and that recovery may fill.
+    public static let fullRatio = 0.95
+    public static let recoveryRatio = 0.97
+
+    /// Stops when the relations do not hold; called once at open and at format.
+    static func check() {
+        precondition(unitSize == blockSize * blocksPerUnit, "a unit is \(blocksPerUnit) blocks")
+        precondition(UInt64(superblockOffsets.count * blockSize) <= journalStart, "superblocks before the journal")
+        precondition(smallestJournal <= defaultJournal && defaultJournal <= largestJournal, "journal sizes")
+        precondition(chunkSize % blockSize == 0 && besideWrite % unitSize == 0, "whole blocks")
+        // A batch just below its target and then the largest transaction fit into half the journal.
+        let largest = largestTransaction(journal: smallestJournal) + batchTarget(journal: smallestJournal)
+        precondition(UInt64(largest) <= smallestJournal / 2, "two batches fit the journal")
+    }
+
+    /// Bytes one transaction may log in a journal of this size.
+    public static func largestTransaction(journal: UInt64) -> Int { Int(journal / 4) }
+
+    /// Bytes a batch gathers in a journal of this size before the next is begun.
+    static func batchTarget(journal: UInt64) -> Int { min(batchTarget, Int(journal / 8)) }
+}

@@ -1,0 +1,59 @@
+/// Which units of the data region are free. Rebuilt from the units' records at open.
+///
+/// The search goes on where the last one ended: what is written together lies together, and units that were freed lately
+/// are used late.
+struct UnitMap {
+    private var words: [UInt64] = []
+    private(set) var count = 0
+    private(set) var free = 0
+    private var cursor = 0
+
+    /// Units in use.
+    var used: Int { count - free }
+
+    /// Adds free units up to `total`.
+    mutating func grow(to total: Int) {
+        precondition(total >= count, "\(total) units, there are \(count)")
+        words.append(contentsOf: repeatElement(0, count: (total + 63) / 64 - words.count))
+        for unit in count..<total { words[unit >> 6] |= 1 << UInt64(unit & 63) }
+        free += total - count
+        count = total
+    }
+
+    func isFree(_ unit: UInt32) -> Bool { words[Int(unit) >> 6] & (1 << UInt64(unit & 63)) != 0 }
+
+    /// Takes one unit that is known: at open. False when it does not exist or is taken, which is corruption.
+    mutating func take(_ unit: UInt32) -> Bool {
+        guard Int(unit) < count, isFree(unit) else { return false }
+        words[Int(unit) >> 6] &= ~(1 << UInt64(unit & 63))
+        free -= 1
+        return true
+    }
+
+    mutating func release(_ unit: UInt32) {
+        precondition(Int(unit) < count && !isFree(unit), "unit \(unit) of \(count) is free already")
+        words[Int(unit) >> 6] |= 1 << UInt64(unit & 63)
+        free += 1
+    }
+
+    /// Takes up to `wanted` units that lie side by side; nil when none is free.
+    mutating func allocate(_ wanted: Int) -> (first: UInt32, count: Int)? {
+        guard free > 0, let first = nextFree(from: cursor) ?? nextFree(from: 0) else { return nil }
+        var taken = 0
+        while taken < wanted, first + taken < count, take(UInt32(first + taken)) { taken += 1 }
+        cursor = first + taken
+        return (UInt32(first), taken)
+    }
+
+    private func nextFree(from start: Int) -> Int? {
+        var word = start >> 6
+        guard word < words.count else { return nil }
+        var bits = words[word] & (UInt64.max << UInt64(start & 63))
+        while bits == 0 {
+            word += 1
+            guard word < words.count else { return nil }
+            bits = words[word]
+        }
+        return word << 6 + bits.trailingZeroBitCount
+    }
+}

@@ -1,0 +1,181 @@
+import CSupport
+import Glibc
+
+/// The block file through io_uring, with direct I/O.
+///
+/// Belongs to the thread that first calls `submit`. Completions make `eventDescriptor` readable; whoever watches it reads
+/// it empty and calls the store's `poll()`.
+public final class UringDevice: BlockDevice {
+    /// The eventfd to watch. It belongs to the device.
+    public let eventDescriptor: Int32
+
+    public private(set) var size: UInt64
+    private let descriptor: Int32
+    private let path: String
+    private let ring: OpaquePointer
+    private let unsafeNoFlush: Bool
+    /// Vectors of the writes queued since the last submission; the kernel has copied them when it returns.
+    private var vectors: [UnsafeMutablePointer<iovec>] = []
+    /// Tags completed without the kernel: flushes that are left out.
+    private var ready: [IOCompletion] = []
+    private var growing: (tag: IOTag, size: UInt64, isAllocated: Bool)?
+    private var queueError: Int32 = 0
+    private let reaped = UnsafeMutablePointer<nacre_completion>.allocate(capacity: UringDevice.reapLimit)
+
+    private static let entries: UInt32 = 256
+    private static let reapLimit = 256
+
+    /// Opens `path`, which must exist; with `create` it must not.
+    public init(path: String, create: Bool = false, unsafeNoFlush: Bool = false) throws(DeviceError) {
+        let opened = nacre_open_direct(path, create ? 1 : 0)
+        guard opened >= 0 else { throw .system("cannot open \(path)") }
+        var info = stat()
+        guard fstat(opened, &info) == 0 else {
+            defer { close(opened) }
+            throw .system("cannot examine \(path)")
+        }
+        let events = nacre_eventfd()
+        var error: Int32 = 0
+        guard events >= 0, let created = nacre_ring_create(Self.entries, events, &error) else {
+            close(opened)
+            if events >= 0 { close(events) }
+            throw DeviceError(
+                code: error,
+                "io_uring is not available (\(String(cString: strerror(error)))): allow it with sysctl "
+                    + "kernel.io_uring_disabled=0 or in the container's seccomp profile")
+        }
+        descriptor = opened
+        self.path = path
+        eventDescriptor = events
+        ring = created
+        size = UInt64(info.st_size)
+        self.unsafeNoFlush = unsafeNoFlush
+    }
+
+    deinit {
+        nacre_ring_destroy(ring)
+        close(descriptor)
+        close(eventDescriptor)
+        for vector in vectors { vector.deallocate() }
+        reaped.deallocate()
+    }
+
+    public var growable: UInt64 {
+        var info = statvfs()
+        guard fstatvfs(descriptor, &info) == 0 else { return 0 }
+        return UInt64(info.f_bavail) * UInt64(info.f_frsize)
+    }
+
+    private func queued(_ result: Int32) {
+        if result < 0 && queueError == 0 { queueError = -result }
+    }
+
+    public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
+        let sync: Int32 = durable && !unsafeNoFlush ? 1 : 0
+        if parts.count == 1 {
+            queued(nacre_ring_write(ring, descriptor, parts[0].baseAddress, UInt32(parts[0].count), offset, sync, tag))
+            return
+        }
+        let vector = UnsafeMutablePointer<iovec>.allocate(capacity: parts.count)
+        for (n, part) in parts.enumerated() {
+            vector[n] = iovec(iov_base: UnsafeMutableRawPointer(mutating: part.baseAddress), iov_len: part.count)
+        }
+        vectors.append(vector)
+        queued(nacre_ring_writev(ring, descriptor, vector, UInt32(parts.count), offset, sync, tag))
+    }
+
+    public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag) {
+        queued(nacre_ring_read(ring, descriptor, buffer.baseAddress, UInt32(buffer.count), offset, tag))
+    }
+
+    public func flush(tag: IOTag) {
+        if unsafeNoFlush {
+            ready.append(IOCompletion(tag: tag, result: 0))
+            wake()
+        } else {
+            queued(nacre_ring_datasync(ring, descriptor, tag))
+        }
+    }
+
+    public func grow(to size: UInt64, tag: IOTag) {
+        precondition(growing == nil && size > self.size, "growing to \(size) from \(self.size), \(String(describing: growing))")
+        growing = (tag, size, false)
+        queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, tag))
+    }
+
+    public func submit() throws(DeviceError) {
+        let result = queueError != 0 ? -queueError : nacre_ring_submit(ring)
+        for vector in vectors { vector.deallocate() }
+        vectors.removeAll(keepingCapacity: true)
+        if result < 0 { throw DeviceError(code: -result, "io_uring: \(String(cString: strerror(-result)))") }
+    }
+
+    public func poll(_ completions: inout [IOCompletion]) {
+        completions.append(contentsOf: ready)
+        ready.removeAll(keepingCapacity: true)
+        while true {
+            let count = Int(nacre_ring_reap(ring, reaped, UInt32(Self.reapLimit)))
+            for n in 0..<count {
+                let done = IOCompletion(tag: reaped[n].tag, result: reaped[n].result)
+                if let growing, growing.tag == done.tag, !growing.isAllocated {
+                    // Allocated: now the same tag waits for the allocation to be durable.
+                    if done.result >= 0 {
+                        size = max(size, growing.size)
+                        self.growing?.isAllocated = true
+                        flush(tag: done.tag)
+                        continue
+                    }
+                    self.growing = nil
+                } else if growing?.tag == done.tag {
+                    growing = nil
+                }
+                completions.append(done)
+            }
+            if count < Self.reapLimit { return }
+        }
+    }
+
+    private func wake() {
+        var one: UInt64 = 1
+        _ = Glibc.write(eventDescriptor, &one, 8)
+    }
+
+    public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
+        let count = pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+        guard count >= 0 else { throw .system("cannot read \(path) at \(offset)") }
+        guard count == buffer.count else {
+            throw DeviceError(code: EIO, "\(path) ends within \(offset)+\(buffer.count): truncated?")
+        }
+    }
+
+    public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
+        var done = 0
+        while done < buffer.count {
+            let count = pwrite(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw .system("cannot write \(path) at \(offset)") }
+            done += count
+        }
+        size = max(size, offset + UInt64(buffer.count))
+    }
+
+    public func flushNow() throws(DeviceError) {
+        guard unsafeNoFlush || fdatasync(descriptor) == 0 else { throw .system("cannot flush \(path)") }
+    }
+
+    public func growNow(to size: UInt64) throws(DeviceError) {
+        guard size > self.size else { return }
+        let error = posix_fallocate(descriptor, off_t(self.size), off_t(size - self.size))
+        guard error == 0 else { throw DeviceError(code: error, "cannot grow \(path): \(String(cString: strerror(error)))") }
+        self.size = size
+        try flushNow()
+    }
+}
+
+extension DeviceError {
+    /// The failure of the last system call.
+    static func system(_ context: String) -> DeviceError {
+        let code = errno
+        return DeviceError(code: code, "\(context): \(String(cString: strerror(code)))")
+    }
+}

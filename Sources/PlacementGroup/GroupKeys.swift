@@ -1,0 +1,70 @@
+import Protocol
+import Wire
+
+/// How a placement group's own state is kept, as keys of the group in the store:
+///
+/// | key | value |
+/// |---|---|
+/// | `i` | the encoded `GroupInfo` |
+/// | `l` + version (12 bytes, big-endian) | a `LogEntry`; in version order |
+/// | `m` + encoded object | a `MissingObject` |
+///
+/// They change only in the transaction that changes the objects they speak of.
+enum GroupKeys {
+    static let info = Bytes("i")
+    static let logStart = Bytes("l")
+    static let logEnd = Bytes("m")
+    static let missingStart = Bytes("m")
+    static let missingEnd = Bytes("n")
+
+    static func log(_ version: Version) -> Bytes {
+        Bytes.encoding(capacity: 16) { writer in
+            writer.writeU8(UInt8(ascii: "l"))
+            writer.writeU32(version.epoch.rawValue.byteSwapped)
+            writer.writeU64(version.counter.byteSwapped)
+        }
+    }
+
+    /// The first key after that of `version`.
+    static func logAfter(_ version: Version) -> Bytes {
+        log(Version(epoch: version.epoch, counter: version.counter + 1))
+    }
+
+    static func missing(_ object: ObjectID) -> Bytes {
+        Bytes.encoding(capacity: 64) { writer in
+            writer.writeU8(UInt8(ascii: "m"))
+            object.encode(into: &writer)
+        }
+    }
+
+    static func entry(_ info: GroupInfo) -> KeyValue {
+        KeyValue(Self.info, .encoding(capacity: 80) { info.encode(into: &$0) })
+    }
+
+    static func entry(_ entry: LogEntry) -> KeyValue {
+        KeyValue(log(entry.version), .encoding(capacity: 160) { entry.encode(into: &$0) })
+    }
+
+    static func entry(_ missing: MissingObject) -> KeyValue {
+        KeyValue(self.missing(missing.object), .encoding(capacity: 96) { missing.encode(into: &$0) })
+    }
+}
+
+/// The attribute that holds an object's version: `_`, as in RADOS.
+enum ObjectInfo {
+    static let attribute = "_"
+
+    static func encoded(_ version: Version) -> Bytes {
+        .encoding(capacity: 24) { writer in writer.versioned(1) { version.encode(into: &$0) } }
+    }
+
+    /// The version in an attribute; a value that cannot be read is a broken store and stops the OSD.
+    static func version(_ bytes: Bytes) -> Version {
+        var reader = ByteReader(bytes)
+        do {
+            return try reader.versioned("object info", supported: 1) { r, _ throws(WireError) in try Version(from: &r) }
+        } catch {
+            preconditionFailure("object info of \(bytes.count) bytes: \(error)")
+        }
+    }
+}

@@ -1,0 +1,322 @@
+import ClusterMap
+import DequeModule
+import Protocol
+import Wire
+
+/// One member's side of a placement group: primary, replica or stray, as the map says.
+///
+/// A machine without I/O, confined to its OSD's event loop. The primary orders the group's operations; every member of the
+/// acting set applies each in one transaction with its log entry and info; the client hears after all have committed.
+/// With every new interval the members agree again on one history before the group serves (peering), every member stores
+/// that agreement (activation), and is given what it lacks (recovery, backfill).
+///
+/// Deviations from RADOS in this version, all on the side of waiting: the group serves only with `size` members up, and
+/// only when none of them lacks anything; there is no `up_thru`, so an interval that never served is asked for as well.
+public final class PlacementGroup<Environment: GroupEnvironment> {
+    public let id: PGID
+    public let slot: GroupSlot
+    unowned let environment: Environment
+    /// The objects that belong to the group.
+    let range: ObjectRange
+
+    public internal(set) var intervals: IntervalHistory
+    public internal(set) var info: GroupInfo
+    public internal(set) var log: GroupLog
+    /// What this copy lacks.
+    public internal(set) var missing: MissingSet
+
+    /// Where the group is on its way to service.
+    public internal(set) var phase: Phase = .stray
+    /// What each transaction handed to the store was for, oldest first.
+    var commits: Deque<CommitPurpose> = []
+    /// False while the OSD goes through the maps of the past.
+    var hasBegun = false
+    /// Everything up to here is on this member's disk.
+    var committedThrough: Version
+    /// Questions of peering, kept until all that was handed to the store is durable: what a member tells of itself is on
+    /// its disk.
+    var deferred: [(from: OSDID, message: GroupMessage)] = []
+
+    // The primary's side.
+    var peering = Peering()
+    var recovery = Recovery()
+    /// Writes that some member has not committed, in version order.
+    var writes: Deque<PendingWrite> = []
+    /// How far each member of the acting set has committed, in the order of the set.
+    var members: [Member] = []
+    /// Objects with operations under way, and the requests that wait for them.
+    var activities: [ObjectID: ObjectActivity] = [:]
+    /// Requests that came before the group served.
+    var waiting: [(request: OperationRequest, client: ClientHandle)] = []
+    var reads: [UInt32: PendingRead] = [:]
+    var nextRead: UInt32 = 0
+    var watches: [WatchKey: UInt64] = [:]
+    /// Objects being sent to other members.
+    var pushes: [PushKey: OutgoingPush] = [:]
+
+    /// The group as the store has it; everything else follows from the first call of `begin`.
+    public init(id: PGID, slot: GroupSlot, pool: Pool, intervals: IntervalHistory, environment: Environment) {
+        self.id = id
+        self.slot = slot
+        self.environment = environment
+        self.intervals = intervals
+        range = ObjectRange(pool: id.pool, seed: id.seed, bits: pool.bits(ofGroup: id.seed))
+        info = GroupInfo(group: id)
+        log = GroupLog()
+        missing = [:]
+        committedThrough = .zero
+        load()
+    }
+
+    /// Reads what the store has of the group. What cannot be read is a broken store and stops the OSD.
+    private func load() {
+        do {
+            let stored = environment.groupKeys(id, from: GroupKeys.info, to: GroupKeys.logStart)
+            guard let first = stored.first else { return }
+            var reader = ByteReader(first.value)
+            info = try GroupInfo(from: &reader)
+            log = GroupLog(tail: info.logTail)
+            for pair in environment.groupKeys(id, from: GroupKeys.logStart, to: GroupKeys.logEnd) {
+                var reader = ByteReader(pair.value)
+                log.append(try LogEntry(from: &reader))
+            }
+            for pair in environment.groupKeys(id, from: GroupKeys.missingStart, to: GroupKeys.missingEnd) {
+                var reader = ByteReader(pair.value)
+                let lacking = try MissingObject(from: &reader)
+                missing[lacking.object] = lacking
+            }
+        } catch {
+            preconditionFailure("group \(id) cannot be read from the store: \(error)")
+        }
+        precondition(log.head == info.lastUpdate, "group \(id): log ends at \(log.head), info says \(info.lastUpdate)")
+        committedThrough = info.lastUpdate
+        intervals.forget(before: info.historyLastEpochStarted)
+    }
+
+    // MARK: What the group is doing
+
+    public enum Phase: Hashable, Sendable {
+        /// Not in the acting set.
+        case stray
+        /// In the acting set, not its primary; activated when the primary has said what the history is.
+        case replica(activated: Bool)
+        /// Primary of an acting set that is too small.
+        case undersized
+        /// Primary, waiting until what it has written is durable before it asks the others.
+        case settling
+        case gettingInfo
+        /// Members of an older interval that may know of writes are down; empty when no copy is complete.
+        case blocked([OSDID])
+        case gettingAuthority(OSDID)
+        case gettingLogs
+        case activating
+        /// Activated; members are being given what they lack.
+        case recovering
+        case active
+    }
+
+    /// What a transaction was for: what happens when it is durable.
+    enum CommitPurpose {
+        /// The primary's own part of a write.
+        case write(Version, interval: Epoch)
+        /// A replica's part of a write.
+        case replica(Version, interval: Epoch, primary: OSDID)
+        case activation(interval: Epoch, primary: OSDID)
+        /// The last part of an object that a member sent.
+        case objectStored(ObjectID, Version, interval: Epoch, from: OSDID)
+        case backfillStored(interval: Epoch, primary: OSDID)
+        /// Nothing waits for it.
+        case note
+    }
+
+    /// How far a member of the acting set is.
+    struct Member {
+        var osd: OSDID
+        var committed: Version
+        var isFull = false
+    }
+
+    var me: OSDID { environment.osd }
+    var interval: Epoch { intervals.current.first }
+    var acting: [OSDID] { intervals.current.acting }
+    public var isPrimary: Bool { intervals.current.primary == me }
+
+    // MARK: Events
+
+    /// Starts service under the current interval; called once, when the OSD knows the newest map.
+    public func begin() {
+        precondition(!hasBegun, "group \(id) begins twice")
+        hasBegun = true
+        enterInterval()
+    }
+
+    /// Goes on to the next epoch. Every epoch must be given, in order; before `begin`, those of the past.
+    public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement) {
+        precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
+        let isNew = intervals.advance(to: epoch, pool: pool, placement: placement)
+        guard hasBegun else { return }
+        if isNew {
+            enterInterval()
+        } else {
+            switch phase {
+            case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs: startPeering()
+            case .recovering: recoveryPeersChanged()
+            default: break
+            }
+        }
+    }
+
+    private func enterInterval() {
+        peering = Peering()
+        recovery = Recovery()
+        deferred.removeAll()
+        writes.removeAll()
+        members.removeAll()
+        activities.removeAll()
+        waiting.removeAll()
+        reads.removeAll()
+        watches.removeAll()
+        pushes.removeAll()
+        if !acting.contains(me) {
+            phase = .stray
+        } else if !isPrimary {
+            phase = .replica(activated: false)
+        } else if !intervals.current.mayServe {
+            phase = .undersized
+        } else {
+            startPeering()
+        }
+        checkInvariants()
+    }
+
+    /// The oldest transaction that was handed to the store is durable.
+    public func committed() {
+        guard let purpose = commits.popFirst() else { preconditionFailure("group \(id): a commit nobody waits for") }
+        switch purpose {
+        case .write(let version, let writtenIn):
+            guard writtenIn == interval else { break }
+            committedThrough = version
+            if phase == .active { memberCommitted(me, version, isFull: environment.isFull) }
+        case .replica(let version, let writtenIn, let primary):
+            guard writtenIn == interval else { break }
+            committedThrough = version
+            send(.replicated(version, isFull: environment.isFull), to: primary)
+        case .activation(let activatedIn, let primary):
+            guard activatedIn == interval else { break }
+            committedThrough = info.lastUpdate
+            primary == me ? activationStored(by: me) : send(.activated, to: primary)
+        case .objectStored(let object, let version, let storedIn, let from):
+            guard storedIn == interval else { break }
+            isPrimary ? pullStored(object, version) : send(.pushed(object, version), to: from)
+        case .backfillStored(let storedIn, let primary):
+            guard storedIn == interval else { break }
+            primary == me ? backfillStored(by: me) : send(.backfillStored, to: primary)
+        case .note:
+            break
+        }
+        if commits.isEmpty { settled() }
+    }
+
+    /// Everything handed to the store is durable: peering may go on.
+    private func settled() {
+        if phase == .settling { startPeering() }
+        let questions = deferred
+        deferred.removeAll()
+        for (from, message) in questions { received(message, from: from) }
+    }
+
+    /// A message of another member. The OSD has seen to it that this member's map is at least that of the sender's interval.
+    public func received(_ message: GroupMessage, from: OSDID) {
+        precondition(message.group == id, "message for group \(message.group) given to \(id)")
+        guard message.interval == interval else { return }
+        switch message.body {
+        case .replicate(let entry, let operations, let trimTo):
+            replicate(entry, operations, trimTo: trimTo, from: from)
+        case .replicated(let version, let isFull):
+            if phase == .active { memberCommitted(from, version, isFull: isFull) }
+        case .queryInfo, .queryLog:
+            answer(message, to: from)
+        case .info(let info):
+            receivedInfo(info, from: from)
+        case .log(let info, let entries, let missing):
+            receivedLog(info, entries, missing, from: from)
+        case .activate(let activation):
+            if from == intervals.current.primary { activate(activation, primary: from) }
+        case .activated:
+            activationStored(by: from)
+        case .pull(let object, let need):
+            startPush(of: object, at: need, to: from)
+        case .push(let part):
+            store(part, from: from)
+        case .pushed(let object, let version):
+            pushStored(object, version, by: from)
+        case .cannotPush(let object, _):
+            pullFailed(object, from: from)
+        case .scan(let after, let limit):
+            answerScan(after: after, limit: limit, to: from)
+        case .scanned(let objects, let more):
+            receivedScan(objects, more: more, from: from)
+        case .backfilled(let lastUpdate):
+            if from == intervals.current.primary { completeBackfill(lastUpdate, primary: from) }
+        case .backfillStored:
+            backfillStored(by: from)
+        case .started(let epoch):
+            if from == intervals.current.primary { noteStarted(epoch) }
+        }
+        checkInvariants()
+    }
+
+    /// The session to a member was begun anew: what was on its way in either direction is lost, so what is outstanding is
+    /// said again. Members take a repetition for what it is.
+    public func sessionReset(with osd: OSDID) {
+        switch phase {
+        case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs: startPeering()
+        case .activating: resendActivation(to: osd)
+        case .recovering: recoveryPeersChanged()
+        case .active: resendWrites(to: osd)
+        case .stray, .replica, .undersized, .settling: break
+        }
+    }
+
+    /// What the monitor is told of the group by its primary.
+    public var statistics: GroupStatistics {
+        let (state, waitingFor): (GroupStatistics.State, [OSDID]) =
+            switch phase {
+            case .undersized: (.undersized, [])
+            case .blocked(let osds): (.down, osds)
+            case .recovering: (recovery.isBackfilling ? .backfilling : .recovering, [])
+            case .active: (.activeClean, [])
+            default: (.peering, peering.awaiting.sorted())
+            }
+        return GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
+    }
+
+    // MARK: Helpers
+
+    func send(_ body: GroupMessage.Body, to osd: OSDID) {
+        precondition(osd != me, "group \(id) sends to itself")
+        environment.send(GroupMessage(group: id, interval: interval, body: body), to: osd)
+    }
+
+    func commit(_ transaction: Transaction, _ purpose: CommitPurpose) {
+        commits.append(purpose)
+        environment.commit(transaction, for: slot)
+    }
+
+    /// The version of an object in this copy; zero when it is not there.
+    func version(of object: ObjectID) -> Version {
+        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.version) ?? .zero
+    }
+
+    /// Cheap relations that hold after every event.
+    func checkInvariants() {
+        precondition(
+            log.head == info.lastUpdate && log.tail == info.logTail,
+            "group \(id): log \(log.tail)..\(log.head), info \(info.logTail)..\(info.lastUpdate)")
+        precondition(missing.count == Int(info.missingCount), "group \(id): \(missing.count) objects missing, \(info)")
+        precondition(
+            phase != .active || (isPrimary && missing.isEmpty && info.isComplete),
+            "group \(id) serves with \(missing.count) objects missing")
+        precondition(committedThrough <= info.lastUpdate, "group \(id) committed \(committedThrough) of \(info)")
+    }
+}

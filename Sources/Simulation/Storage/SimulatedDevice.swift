@@ -1,0 +1,211 @@
+import ObjectStore
+
+/// A generator of pseudorandom numbers that gives the same for the same seed, everywhere (SplitMix64).
+public struct SeededGenerator: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    public init(seed: UInt64) { state = seed }
+
+    public mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
+
+/// A disk in memory that forgets what was not flushed. Operations finish one by one in any order, as `step` decides; a crash
+/// keeps any subset of the 512-byte sectors that were written and not flushed, or were being written.
+public final class SimulatedDevice: BlockDevice {
+    private enum Operation {
+        case write(offset: UInt64, bytes: [UInt8], durable: Bool)
+        case read(UnsafeMutableRawBufferPointer, offset: UInt64)
+        /// Covers the writes that had completed when it began.
+        case flush(covering: Int)
+        case grow(UInt64)
+    }
+
+    /// Bytes of a sector, which is written whole or not at all.
+    public static let sector = 512
+
+    public private(set) var size: UInt64 = 0
+    private let capacity: UInt64
+    /// What reads see.
+    private var current: [UInt8] = []
+    /// What a crash leaves for sure.
+    private var stable: [UInt8] = []
+    /// Completed since the last flush, in order of completion. Durable ones stay for sure, and are here so that an older
+    /// write to their place cannot come back over them.
+    private var unflushed: [(offset: UInt64, bytes: [UInt8], isDurable: Bool)] = []
+    /// How many have left the front of `unflushed`.
+    private var settled = 0
+    private var queued: [(tag: IOTag, operation: Operation)] = []
+    private var pending: [(tag: IOTag, operation: Operation)] = []
+    private var finished: [IOCompletion] = []
+
+    /// Waiting calls that may still succeed before the machine crashes under them; nil for no crash.
+    public var callsUntilCrash: Int?
+    /// Leaves out flushes: what a store without them would lose.
+    public var ignoresFlushes = false
+    /// Finished operations so far, of all kinds.
+    public private(set) var finishedOperations = 0
+
+    /// A disk that can hold `capacity` bytes.
+    public init(capacity: UInt64) { self.capacity = capacity }
+
+    public var growable: UInt64 { capacity - min(capacity, size) }
+    /// Operations that `step` can finish.
+    public var pendingOperations: Int { pending.count }
+
+    public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
+        let bytes = parts.flatMap { [UInt8]($0) }
+        precondition(offset + UInt64(bytes.count) <= size, "write at \(offset)+\(bytes.count) of \(size) bytes")
+        precondition(offset % 4096 == 0 && bytes.count % 4096 == 0, "write at \(offset)+\(bytes.count) is not whole blocks")
+        for case (_, .write(let other, let content, _)) in pending + queued {
+            precondition(
+                other >= offset + UInt64(bytes.count) || offset >= other + UInt64(content.count),
+                "two writes to \(offset) in flight")
+        }
+        queued.append((tag, .write(offset: offset, bytes: bytes, durable: durable)))
+    }
+
+    public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag) {
+        precondition(offset + UInt64(buffer.count) <= size, "read at \(offset)+\(buffer.count) of \(size) bytes")
+        queued.append((tag, .read(buffer, offset: offset)))
+    }
+
+    public func flush(tag: IOTag) { queued.append((tag, .flush(covering: settled + unflushed.count))) }
+
+    public func grow(to size: UInt64, tag: IOTag) { queued.append((tag, .grow(size))) }
+
+    public func submit() {
+        pending.append(contentsOf: queued)
+        queued.removeAll(keepingCapacity: true)
+    }
+
+    public func poll(_ completions: inout [IOCompletion]) {
+        completions.append(contentsOf: finished)
+        finished.removeAll(keepingCapacity: true)
+    }
+
+    /// Finishes one operation that `generator` picks. False when there is none.
+    @discardableResult
+    public func step(using generator: inout some RandomNumberGenerator) -> Bool {
+        guard !pending.isEmpty else { return false }
+        let (tag, operation) = pending.remove(at: Int.random(in: 0..<pending.count, using: &generator))
+        var result: Int64 = 0
+        switch operation {
+        case .write(let offset, let bytes, let durable):
+            put(bytes, at: offset, into: &current)
+            unflushed.append((offset, bytes, durable && !ignoresFlushes))
+            result = Int64(bytes.count)
+        case .read(let buffer, let offset):
+            get(buffer, at: offset)
+            result = Int64(buffer.count)
+        case .flush(let covering):
+            settle(covering)
+        case .grow(let size):
+            if size <= capacity { extend(to: size) } else { result = -28 }
+        }
+        finishedOperations += 1
+        finished.append(IOCompletion(tag: tag, result: result))
+        return true
+    }
+
+    /// The machine loses power: sectors that were not flushed stay or go as `generator` decides. Everything in flight ends.
+    public func crash(using generator: inout some RandomNumberGenerator) {
+        var writes = unflushed
+        for case (_, .write(let offset, let bytes, _)) in pending { writes.append((offset, bytes, false)) }
+        // Some crashes keep all, some nothing, most a part.
+        let kept = [0, 1, 2, 3, 4, 4, 2, 2].randomElement(using: &generator) ?? 2
+        var after = stable
+        for write in writes {
+            if write.isDurable {
+                put(write.bytes, at: write.offset, into: &after)
+                continue
+            }
+            for start in stride(from: 0, to: write.bytes.count, by: Self.sector) {
+                guard Int.random(in: 0..<4, using: &generator) < kept else { continue }
+                let end = min(write.bytes.count, start + Self.sector)
+                put(Array(write.bytes[start..<end]), at: write.offset + UInt64(start), into: &after)
+            }
+        }
+        stable = after
+        current = after
+        unflushed = []
+        settled = 0
+        queued = []
+        pending = []
+        finished = []
+        callsUntilCrash = nil
+    }
+
+    /// Flips one bit, as a failing disk does.
+    public func flipBit(at offset: UInt64, bit: Int) {
+        current[Int(offset)] ^= 1 << UInt8(bit)
+        stable[Int(offset)] ^= 1 << UInt8(bit)
+    }
+
+    // MARK: - Calls that wait
+
+    private func countCall() throws(DeviceError) {
+        guard let left = callsUntilCrash else { return }
+        guard left > 0 else { throw DeviceError(code: 5, "simulated crash") }
+        callsUntilCrash = left - 1
+    }
+
+    public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
+        try countCall()
+        guard offset + UInt64(buffer.count) <= size else { throw DeviceError(code: 5, "read beyond the end") }
+        get(buffer, at: offset)
+    }
+
+    public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
+        try countCall()
+        extend(to: max(size, offset + UInt64(buffer.count)))
+        put([UInt8](buffer), at: offset, into: &current)
+        unflushed.append((offset, [UInt8](buffer), false))
+    }
+
+    public func flushNow() throws(DeviceError) {
+        try countCall()
+        settle(settled + unflushed.count)
+    }
+
+    public func growNow(to size: UInt64) throws(DeviceError) {
+        try countCall()
+        guard size <= capacity else { throw DeviceError(code: 28, "the simulated disk is full") }
+        extend(to: max(size, self.size))
+    }
+
+    // MARK: - Memory
+
+    private func settle(_ covering: Int) {
+        guard !ignoresFlushes else { return }
+        while settled < covering, !unflushed.isEmpty {
+            let write = unflushed.removeFirst()
+            put(write.bytes, at: write.offset, into: &stable)
+            settled += 1
+        }
+    }
+
+    private func extend(to size: UInt64) {
+        guard size > self.size else { return }
+        // Fresh space holds anything: nobody may rely on zeros.
+        let junk = [UInt8](repeating: 0xa5, count: Int(size - self.size))
+        current.append(contentsOf: junk)
+        stable.append(contentsOf: junk)
+        self.size = size
+    }
+
+    private func put(_ bytes: [UInt8], at offset: UInt64, into image: inout [UInt8]) {
+        image.replaceSubrange(Int(offset)..<Int(offset) + bytes.count, with: bytes)
+    }
+
+    private func get(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) {
+        current.withUnsafeBytes {
+            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(offset) + buffer.count]))
+        }
+    }
+}

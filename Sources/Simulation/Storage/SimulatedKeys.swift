@@ -1,0 +1,115 @@
+import KeyValueStore
+import Wire
+
+/// An ordered map in memory: sorted keys beside a dictionary. Small stores only, an insertion moves what is behind it.
+public struct SortedMap: Sendable {
+    private var keys: [Bytes] = []
+    private var values: [Bytes: Bytes] = [:]
+
+    public init() {}
+
+    public var count: Int { keys.count }
+
+    public subscript(key: Bytes) -> Bytes? {
+        get { values[key] }
+        set {
+            if let newValue {
+                if values.updateValue(newValue, forKey: key) == nil { keys.insert(key, at: position(key)) }
+            } else if values.removeValue(forKey: key) != nil {
+                keys.remove(at: position(key))
+            }
+        }
+    }
+
+    /// The index of the first key that is not before `key`.
+    private func position(_ key: Bytes) -> Int {
+        var low = 0, high = keys.count
+        while low < high {
+            let middle = (low + high) / 2
+            if keys[middle] < key { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// Gives `body` the entries of the range in order until it returns false.
+    public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) {
+        for key in keys[position(lower)...] {
+            guard key < upper, body(key, values[key] ?? .empty) else { return }
+        }
+    }
+
+    mutating func apply(_ batches: [KeyBatch]) {
+        for batch in batches {
+            batch.forEach { key, value in
+                self[Bytes(copying: key)] = value.map { Bytes(copying: $0) }
+            }
+        }
+    }
+}
+
+/// Ordered keys that forget at a crash what was not flushed, except for the commits before some point, as RocksDB does that
+/// flushes when it likes.
+public final class SimulatedKeys: KeyValueStore {
+    private var current = SortedMap()
+    private var stable = SortedMap()
+    private var unflushed: [[KeyBatch]] = []
+    private var flushing: Int?
+    private var isFlushed = false
+
+    public init() {}
+
+    public func value(_ key: Bytes) -> Bytes? { current[key] }
+
+    public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) {
+        current.scan(from: lower, to: upper, body)
+    }
+
+    public func write(_ batches: [KeyBatch], _ durability: Durability) {
+        current.apply(batches)
+        unflushed.append(batches)
+        if durability == .durable { settle(unflushed.count) }
+    }
+
+    public func beginFlush() {
+        precondition(flushing == nil && !isFlushed, "two flushes at a time")
+        flushing = unflushed.count
+    }
+
+    public func pollFlush() -> FlushState {
+        if isFlushed {
+            isFlushed = false
+            return .done
+        }
+        return flushing == nil ? .idle : .running
+    }
+
+    public func flush() { settle(unflushed.count) }
+
+    /// True while `step` would end a flush.
+    public var isFlushing: Bool { flushing != nil }
+
+    /// Ends the flush that was begun. False when there is none.
+    @discardableResult
+    public func step() -> Bool {
+        guard let count = flushing else { return false }
+        flushing = nil
+        settle(count)
+        isFlushed = true
+        return true
+    }
+
+    private func settle(_ count: Int) {
+        for batches in unflushed.prefix(count) { stable.apply(batches) }
+        unflushed.removeFirst(count)
+        if let flushing { self.flushing = max(0, flushing - count) }
+    }
+
+    /// The machine loses power: commits since the last flush are lost from a point that `generator` picks.
+    public func crash(using generator: inout some RandomNumberGenerator) {
+        settle(Bool.random(using: &generator) ? 0 : Int.random(in: 0...unflushed.count, using: &generator))
+        unflushed = []
+        current = stable
+        flushing = nil
+        isFlushed = false
+    }
+}

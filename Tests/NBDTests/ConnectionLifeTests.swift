@@ -1,0 +1,137 @@
+import NBD
+import NIOCore
+import Testing
+
+/// How a connection fills up, takes leave, is stopped and dies.
+@Suite struct ConnectionLifeTests {
+    @Test func disconnectFinishesWhatIsOutstandingAndSaysNothing() {
+        let session = Session()
+        session.send(Say.read(0, 1, cookie: 1) + Say.disconnect + Say.read(5, 1, cookie: 2))
+        #expect(session.machine.end == .disconnected && !session.machine.isFinished && !session.machine.wantsBytes)
+        #expect(session.export.takeCalls() == ["read 0+1"])
+        session.export.answer()
+        #expect(session.machine.isFinished)
+        #expect(session.hear() == Hear.reply(1, data: [0xaa]))
+        session.machine.connectionClosed(for: session.export)
+        #expect(session.export.calls == [], "taking leave is no loss")
+    }
+
+    @Test func requestsBeyondTheLimitWaitAndAreNotDropped() {
+        let session = Session()
+        let count = Limits.requestsInFlight + 10
+        session.send((0..<count).flatMap { Say.read(UInt64($0), 1, cookie: UInt64($0)) })
+        #expect(session.export.pending.count == Limits.requestsInFlight)
+        #expect(!session.machine.wantsBytes)
+        var heard: [UInt8] = []
+        while !session.export.pending.isEmpty {
+            session.export.answer()
+            heard += session.hear()
+        }
+        #expect(session.export.calls == (0..<count).map { "read \($0)+1" }, "in order")
+        #expect(heard == (0..<count).flatMap { Hear.reply(UInt64($0), data: [0xaa]) })
+        #expect(session.machine.wantsBytes)
+    }
+
+    @Test func bytesInFlightAreBounded() {
+        let session = Session(HeldExport(size: 1 << 30))
+        let large = UInt32(Limits.payloadBytes)
+        for _ in 0..<5 { session.send(Say.read(0, large)) }
+        #expect(session.export.pending.count == Limits.bytesInFlight / Limits.payloadBytes)
+        #expect(!session.machine.wantsBytes)
+        session.export.fail(0, .inputOutput)
+        _ = session.hear()
+        #expect(session.export.pending.count == Limits.bytesInFlight / Limits.payloadBytes)
+    }
+
+    @Test func aClientThatNeverReadsIsHeldBack() {
+        let session = Session(HeldExport(size: 1 << 30))
+        session.send(Say.read(0, UInt32(Limits.replyBytes)))
+        session.export.answer()
+        session.send(Say.read(0, 1) + Say.read(0, 1))
+        #expect(session.export.pending.isEmpty && !session.machine.wantsBytes)
+        _ = session.hear(isSocketFull: true)
+        #expect(session.export.pending.isEmpty && !session.machine.wantsBytes)
+        _ = session.hear(isSocketFull: false)
+        #expect(session.export.pending.count == 2 && session.machine.wantsBytes)
+    }
+
+    @Test func answersOutsideAnEventAskForOneTurn() {
+        let session = Session()
+        session.send(Say.read(0, 1) + Say.read(0, 1) + Say.read(0, 1))
+        #expect(session.turns == 0)
+        session.export.answer()
+        session.export.answer()
+        #expect(session.turns == 1)
+        _ = session.hear()
+        session.export.answer()
+        #expect(session.turns == 2)
+    }
+
+    @Test func aDeadConnectionsOperationsGoOnAndTheirAnswersGoNowhere() {
+        let session = Session()
+        session.send(Say.write(0, [1], cookie: 1) + Say.read(0, 1, cookie: 2))
+        _ = session.export.takeCalls()
+        session.machine.connectionClosed(for: session.export)
+        #expect(session.export.takeCalls() == ["lost 1"])
+        #expect(session.machine.end == .lost && !session.machine.isFinished)
+        session.export.answerAll()
+        #expect(session.machine.isFinished && session.turns == 1, "the shell learns that the export can be closed")
+        #expect(session.hear() == [])
+    }
+
+    /// A client that gives a connection up sends its write again on another one, and something newer after it. What the dead
+    /// connection still holds must never be executed then.
+    @Test func nothingOfADeadConnectionReachesTheExportAfterIt() {
+        let export = HeldExport()
+        let old = Session(export, connection: 1), new = Session(export, connection: 2)
+        old.send((0..<Limits.requestsInFlight).flatMap { Say.read(UInt64($0), 1) })
+        old.send(Say.write(0, [1]))
+        _ = export.takeCalls()
+        old.machine.connectionClosed(for: export)
+        new.send(Say.write(0, [1]))
+        new.send(Say.write(0, [2]))
+        let calls = export.takeCalls()
+        #expect(calls.count == 3 && calls[0] == "lost 1")
+        old.send(Say.write(0, [3]))
+        export.answerAll()
+        _ = old.hear()
+        #expect(export.calls == [])
+    }
+
+    @Test func halfAPayloadIsNoWrite() {
+        let session = Session()
+        session.send(Array(Say.write(0, [UInt8](repeating: 1, count: 100)).prefix(80)))
+        session.machine.connectionClosed(for: session.export)
+        #expect(session.export.calls == ["lost 1"])
+        #expect(session.machine.isFinished)
+    }
+
+    @Test func stoppingFinishesWhatTheExportHasAndTakesNoMore() {
+        let session = Session()
+        session.send(Say.read(0, 1, cookie: 1))
+        session.machine.stop()
+        session.send(Say.read(0, 1, cookie: 2))
+        #expect(!session.machine.isFinished && session.export.takeCalls() == ["read 0+1"])
+        session.export.answer()
+        #expect(session.machine.isFinished && session.hear() == Hear.reply(1, data: [0xaa]))
+        session.machine.connectionClosed(for: session.export)
+        #expect(session.export.calls == [])
+    }
+
+    @Test func cutOffWhileStoppingIsALoss() {
+        let session = Session()
+        session.send(Say.read(0, 1))
+        session.machine.stop()
+        session.machine.connectionClosed(for: session.export)
+        #expect(session.export.calls == ["read 0+1", "lost 1"])
+    }
+
+    @Test func repliesAreGatheredIntoFewBuffers() {
+        let session = Session()
+        session.send((0..<32).flatMap { Say.read(0, 4096, cookie: UInt64($0)) })
+        session.export.answerAll()
+        var buffers = 0
+        session.machine.replies.drain { _ in buffers += 1 }
+        #expect(buffers == 3, "32 replies of 4112 bytes in buffers of 64 KiB")
+    }
+}

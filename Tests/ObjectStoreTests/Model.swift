@@ -1,0 +1,137 @@
+import ObjectStore
+import Protocol
+import Simulation
+import Wire
+
+/// What a store must contain: the plain meaning of the operations.
+struct Model: Equatable {
+    struct Object: Equatable {
+        var data: [UInt8] = []
+        var attributes: [String: Bytes] = [:]
+        var omap: [Bytes: Bytes] = [:]
+    }
+
+    var objects: [ObjectID: Object] = [:]
+    var groups: [PGID: [Bytes: Bytes]] = [:]
+
+    mutating func apply(_ transaction: Transaction) {
+        for operation in transaction.operations { apply(operation) }
+    }
+
+    private mutating func apply(_ operation: Transaction.Operation) {
+        switch operation {
+        case .touch(let id):
+            objects[id, default: Object()].attributes["", default: .empty] = .empty
+            objects[id]?.attributes[""] = nil
+        case .write(let id, let offset, let data):
+            let end = Int(offset) + data.count
+            var object = objects[id] ?? Object()
+            if object.data.count < end { object.data += repeatElement(0, count: end - object.data.count) }
+            object.data.replaceSubrange(Int(offset)..<end, with: data.array)
+            objects[id] = object
+        case .zero(let id, let offset, let length):
+            guard let size = objects[id]?.data.count, Int(offset) < size else { return }
+            let range = Int(offset)..<min(size, Int(offset + length))
+            objects[id]?.data.replaceSubrange(range, with: repeatElement(0, count: range.count))
+        case .truncate(let id, let size):
+            var object = objects[id] ?? Object()
+            let size = Int(size)
+            object.data = Array(object.data.prefix(size)) + repeatElement(0, count: max(0, size - object.data.count))
+            objects[id] = object
+        case .remove(let id):
+            objects[id] = nil
+        case .setAttribute(let id, let name, let value):
+            objects[id, default: Object()].attributes[name] = value
+        case .removeAttribute(let id, let name):
+            objects[id]?.attributes[name] = nil
+        case .setOmap(let id, let entries):
+            for entry in entries { objects[id, default: Object()].omap[entry.key] = entry.value }
+        case .removeOmap(let id, let keys):
+            for key in keys { objects[id]?.omap[key] = nil }
+        case .clearOmap(let id):
+            objects[id]?.omap = [:]
+        case .setGroupKeys(let group, let entries):
+            for entry in entries { groups[group, default: [:]][entry.key] = entry.value }
+        case .removeGroupKeys(let group, let from, let to):
+            groups[group] = groups[group]?.filter { $0.key < from || $0.key >= to }
+            if groups[group]?.isEmpty == true { groups[group] = nil }
+        case .removeGroup(let group):
+            groups[group] = nil
+        }
+    }
+}
+
+/// Random transactions over few objects and groups, so that they meet.
+struct Workload {
+    var generator: SeededGenerator
+    let objects: [ObjectID]
+    let groups: [PGID]
+    var largestObject = 400 << 10
+
+    init(seed: UInt64) {
+        generator = SeededGenerator(seed: seed)
+        objects = (0..<6).map { n in
+            ObjectID(
+                pool: PoolID(n < 5 ? 1 : -3), hash: UInt32(n) &* 0x9e37_79b9, name: ObjectName("object\(n)"),
+                snap: n == 3 ? SnapID(7) : .head)
+        }
+        groups = [PGID(pool: PoolID(1), seed: 0), PGID(pool: PoolID(1), seed: 255), PGID(pool: PoolID(2), seed: 1)]
+    }
+
+    mutating func number(_ range: Range<Int>) -> Int { Int.random(in: range, using: &generator) }
+
+    mutating func bytes(_ count: Int) -> Bytes {
+        var word = generator.next()
+        return Bytes(count: count) { target in
+            for n in 0..<count {
+                if n % 8 == 0 { word = word &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407 }
+                target[n] = UInt8(truncatingIfNeeded: word >> UInt64(n % 8 * 8))
+            }
+        }
+    }
+
+    private mutating func range() -> (offset: UInt64, length: Int) {
+        switch number(0..<8) {
+        case 0...3:
+            return (UInt64(number(0..<largestObject / 4096) * 4096), 4096 * number(1..<3))
+        case 4, 5:
+            return (UInt64(number(0..<largestObject)), number(1..<9000))
+        case 6:
+            return (UInt64(number(0..<4) * 65536), 65536 * number(1..<3))
+        default:
+            return (UInt64(number(0..<largestObject / 512) * 512), number(1..<100_000))
+        }
+    }
+
+    private mutating func key() -> Bytes { Bytes("key\(number(0..<12))") }
+
+    private mutating func operation() -> Transaction.Operation {
+        let object = objects[number(0..<objects.count)]
+        let group = groups[number(0..<groups.count)]
+        switch number(0..<24) {
+        case 0: return .touch(object)
+        case 1...9:
+            let (offset, length) = range()
+            return .write(object, offset: offset, data: bytes(length))
+        case 10, 11:
+            let (offset, length) = range()
+            return .zero(object, offset: offset, length: UInt64(length))
+        case 12: return .truncate(object, size: UInt64(number(0..<largestObject)))
+        case 13: return .remove(object)
+        case 14, 15: return .setAttribute(object, name: "a\(number(0..<4))", value: bytes(number(0..<300)))
+        case 16: return .removeAttribute(object, name: "a\(number(0..<4))")
+        case 17: return .setOmap(object, entries: [KeyValue(key(), bytes(20)), KeyValue(key(), bytes(200))])
+        case 18: return .removeOmap(object, keys: [key(), key()])
+        case 19: return .clearOmap(object)
+        case 20, 21: return .setGroupKeys(group, entries: [KeyValue(key(), bytes(150)), KeyValue(key(), bytes(9))])
+        case 22:
+            let (a, b) = (key(), key())
+            return .removeGroupKeys(group, from: min(a, b), to: max(a, b))
+        default: return number(0..<4) == 0 ? .removeGroup(group) : .setGroupKeys(group, entries: [KeyValue(key(), bytes(5))])
+        }
+    }
+
+    mutating func transaction() -> Transaction {
+        Transaction((0..<number(1..<5)).map { _ in operation() })
+    }
+}

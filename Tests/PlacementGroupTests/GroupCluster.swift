@@ -1,0 +1,388 @@
+import ClusterMap
+import PlacementGroup
+import Protocol
+import Testing
+import Wire
+
+/// One OSD of the simulated cluster: its groups, its store, and what has reached it.
+final class GroupHost: GroupEnvironment {
+    let osd: OSDID
+    unowned let cluster: GroupCluster
+    var store = MemoryStore()
+    var groups: [PlacementGroup<GroupHost>] = []
+    var incarnation = 0
+    var isRunning = true
+    var isServing = false
+    var epoch = Epoch(1)
+    var early: [(from: OSDID, message: GroupMessage)] = []
+    var earlyRequests: [(OperationRequest, ClientHandle)] = []
+    var reads: [(ObjectID, UInt64, Int, UInt32, GroupSlot)] = []
+
+    init(osd: OSDID, cluster: GroupCluster) {
+        self.osd = osd
+        self.cluster = cluster
+    }
+
+    var nowMilliseconds: UInt64 { 0 }
+    var isFull: Bool { false }
+    func name(of client: ClientHandle) -> String? { "client" }
+    func isUp(_ osd: OSDID) -> Bool { cluster.epochs[Int(epoch.rawValue)].up.contains(osd) }
+
+    func send(_ message: GroupMessage, to osd: OSDID) {
+        // Through the codec, as on a network.
+        guard let copy = try? Message(decoding: Message.group(message).encoded), case .group(let decoded) = copy else {
+            preconditionFailure("message does not decode: \(message)")
+        }
+        cluster.send(decoded, from: self.osd, to: osd)
+    }
+    func send(_ message: GroupMessage, to osds: [OSDID]) { for osd in osds { send(message, to: osd) } }
+    func reply(_ reply: OperationReply, to client: ClientHandle) { cluster.replies.append(reply) }
+    func commit(_ transaction: Transaction, for group: GroupSlot) { store.submit(transaction, for: group) }
+    func read(_ object: ObjectID, offset: UInt64, length: Int, number: UInt32, for group: GroupSlot) {
+        reads.append((object, offset, length, number, group))
+    }
+    func size(of object: ObjectID) -> UInt64? { store.current.objects[object].map { UInt64($0.data.count) } }
+    func attribute(_ name: String, of object: ObjectID) -> Bytes? {
+        store.current.objects[object]?.attributes[name]
+    }
+    func attributes(of object: ObjectID) -> [Attribute] {
+        (store.current.objects[object]?.attributes ?? [:]).sorted { $0.key < $1.key }.map { Attribute($0.key, $0.value) }
+    }
+    func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue] {
+        keys.compactMap { key in store.current.objects[object]?.omap[key].map { KeyValue(key, $0) } }
+    }
+    func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue] {
+        let entries = (store.current.objects[object]?.omap ?? [:]).filter { $0.key > after }
+        return entries.sorted { $0.key < $1.key }.prefix(limit).map { KeyValue($0.key, $0.value) }
+    }
+    func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID] {
+        let within = store.current.objects.keys.filter { id in range.contains(id) && (after.map { id > $0 } ?? true) }
+        return Array(within.sorted().prefix(limit))
+    }
+    func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue] {
+        let keys = (store.current.groups[group] ?? [:]).filter { $0.key >= from && $0.key < to }
+        return keys.sorted { $0.key < $1.key }.map { KeyValue($0.key, $0.value) }
+    }
+
+    /// Creates the groups from the store and goes through the maps up to the newest.
+    func start() {
+        epoch = Epoch(1)
+        let first = cluster.epochs[1]
+        groups = cluster.groups.enumerated().map { index, id in
+            PlacementGroup(
+                id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool,
+                intervals: IntervalHistory(pool: cluster.pool, placement: first.placement(id)), environment: self)
+        }
+        isServing = false
+        if first.incarnations[osd] == incarnation, first.up.contains(osd) { serve() }
+        while Int(epoch.rawValue) + 1 < cluster.epochs.count { advance() }
+    }
+
+    private func serve() {
+        isServing = true
+        for group in groups { group.begin() }
+    }
+
+    func advance() {
+        epoch = epoch.next
+        let record = cluster.epochs[Int(epoch.rawValue)]
+        for group in groups {
+            group.advance(to: epoch, pool: cluster.pool, placement: record.placement(group.id))
+        }
+        if !isServing, record.up.contains(osd), record.incarnations[osd] == incarnation { serve() }
+        let held = early
+        early.removeAll()
+        for (from, message) in held { receive(message, from: from) }
+        let requests = earlyRequests
+        earlyRequests.removeAll()
+        for (request, client) in requests { receive(request, from: client) }
+    }
+
+    func receive(_ message: GroupMessage, from: OSDID) {
+        guard isServing, message.interval <= epoch else { return early.append((from, message)) }
+        groups[Int(message.group.seed)].received(message, from: from)
+    }
+
+    func receive(_ request: OperationRequest, from client: ClientHandle) {
+        guard isServing, request.epoch <= epoch else { return earlyRequests.append((request, client)) }
+        let group = groups[Int(request.group.seed)]
+        if group.isPrimary { group.request(request, from: client) }
+    }
+
+    func completeRead(at index: Int) {
+        let (object, offset, length, number, slot) = reads.remove(at: index)
+        let data = store.current.objects[object]?.data ?? []
+        let slice = data.dropFirst(Int(offset)).prefix(length)
+        groups[Int(slot.index)].readCompleted(number, .data(Bytes(Array(slice))))
+    }
+}
+
+/// A cluster of placement groups under a seed: maps, crashes, lost sessions and clients at random, and the history of every
+/// object checked.
+final class GroupCluster {
+    struct EpochRecord {
+        var up: Set<OSDID>
+        var incarnations: [OSDID: Int]
+        var raw: [PGID: [OSDID]]
+
+        func placement(_ group: PGID) -> OSDMap.Placement {
+            let up = (raw[group] ?? []).filter { self.up.contains($0) }
+            return OSDMap.Placement(up: up, acting: up)
+        }
+    }
+
+    struct Operation {
+        var request: OperationRequest
+        var isWrite: Bool
+        var value: UInt64
+    }
+
+    let pool: Pool
+    let groups: [PGID]
+    var random: SeededGenerator
+    var hosts: [GroupHost] = []
+    var epochs: [EpochRecord] = []
+    var links: [[(message: GroupMessage, from: Int, to: Int)]] = []
+    var requests: [(request: OperationRequest, to: OSDID, incarnation: Int)] = []
+    var replies: [OperationReply] = []
+    var clientEpoch = Epoch(1)
+    /// The one operation under way on each object.
+    var pending: [ObjectID: Operation] = [:]
+    /// The last acknowledged value of each object.
+    var acknowledged: [ObjectID: UInt64] = [:]
+    var nextNumber: UInt64 = 1
+    var completed = 0
+    let objects: [ObjectID]
+    let copies = 3
+
+    init(seed: UInt64, osds: Int) {
+        random = SeededGenerator(seed: seed)
+        pool = Pool(id: PoolID(1), name: "p", size: 3, minSize: 2, groupCount: 2, rule: 0, created: Epoch(1))
+        groups = Array(pool.groups)
+        objects = (0..<12).map { ObjectID(pool: PoolID(1), hash: UInt32($0 * 7 + 1), name: ObjectName("o\($0)")) }
+        let all = (0..<osds).map { OSDID(Int32($0)) }
+        let raw = Dictionary(uniqueKeysWithValues: groups.map { ($0, Array(all.prefix(copies))) })
+        let first = EpochRecord(
+            up: Set(all), incarnations: Dictionary(uniqueKeysWithValues: all.map { ($0, 0) }), raw: raw)
+        epochs = [EpochRecord(up: [], incarnations: [:], raw: [:]), first]
+        links = Array(repeating: [], count: osds * osds)
+        hosts = all.map { GroupHost(osd: $0, cluster: self) }
+        for host in hosts { host.start() }
+    }
+
+    func send(_ message: GroupMessage, from: OSDID, to: OSDID) {
+        let (a, b) = (Int(from.rawValue), Int(to.rawValue))
+        links[a * hosts.count + b].append((message, hosts[a].incarnation, hosts[b].incarnation))
+    }
+
+    func newEpoch(_ change: (inout EpochRecord) -> Void) {
+        var record = epochs[epochs.count - 1]
+        change(&record)
+        epochs.append(record)
+    }
+
+    // MARK: Events
+
+    func step(faults: Bool) {
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<45: deliver()
+        case 45..<65: completeDisk()
+        case 65..<70: completeRead()
+        case 70..<78: deliverRequest()
+        case 78..<84: advanceSomeone()
+        case 84..<95: startOperation()
+        case 95..<97 where faults: crashOrRestart()
+        case 97 where faults: changePlacement()
+        case 98 where faults: resetSession()
+        default: handleReplies()
+        }
+        handleReplies()
+    }
+
+    private func deliver() {
+        let busy = links.indices.filter { !links[$0].isEmpty }
+        guard let link = busy.randomElement(using: &random) else { return }
+        let (message, sent, meant) = links[link].removeFirst()
+        let (a, b) = (link / hosts.count, link % hosts.count)
+        guard hosts[b].isRunning, hosts[b].incarnation == meant, hosts[a].incarnation == sent else { return }
+        hosts[b].receive(message, from: OSDID(Int32(a)))
+    }
+
+    private func completeDisk() {
+        guard let host = hosts.filter({ $0.isRunning && !$0.store.pending.isEmpty }).randomElement(using: &random)
+        else { return }
+        for _ in 0..<Int.random(in: 1...host.store.pending.count, using: &random) {
+            let slot = host.store.completeOldest()
+            host.groups[Int(slot.index)].committed()
+        }
+    }
+
+    private func completeRead() {
+        guard let host = hosts.filter({ $0.isRunning && !$0.reads.isEmpty }).randomElement(using: &random)
+        else { return }
+        host.completeRead(at: Int.random(in: 0..<host.reads.count, using: &random))
+    }
+
+    private func advanceSomeone() {
+        let newest = epochs.count - 1
+        let behind = hosts.filter { $0.isRunning && Int($0.epoch.rawValue) < newest }
+        let pick = Int.random(in: 0...behind.count, using: &random)
+        if pick < behind.count { return behind[pick].advance() }
+        guard Int(clientEpoch.rawValue) < newest else { return }
+        let old = epochs[Int(clientEpoch.rawValue)]
+        clientEpoch = clientEpoch.next
+        let new = epochs[Int(clientEpoch.rawValue)]
+        for (_, operation) in pending.sorted(by: { $0.value.request.id.number < $1.value.request.id.number })
+        where old.placement(operation.request.group) != new.placement(operation.request.group) {
+            send(operation.request)
+        }
+    }
+
+    private func send(_ request: OperationRequest) {
+        let record = epochs[Int(clientEpoch.rawValue)]
+        guard let primary = record.placement(request.group).primary else { return }
+        var request = request
+        request.epoch = clientEpoch
+        requests.append((request, primary, record.incarnations[primary] ?? 0))
+    }
+
+    private func deliverRequest() {
+        guard !requests.isEmpty else { return }
+        let (request, osd, incarnation) = requests.removeFirst()
+        let host = hosts[Int(osd.rawValue)]
+        guard host.isRunning, host.incarnation == incarnation else { return }
+        host.receive(request, from: ClientHandle(session: 1))
+    }
+
+    private func startOperation() {
+        let idle = objects.filter { pending[$0] == nil }
+        guard let object = idle.randomElement(using: &random) else { return }
+        let number = nextNumber
+        nextNumber += 1
+        let isWrite = random.chance(60)
+        let steps: [ObjectOperation] =
+            isWrite
+            ? [.writeFull(data: .encoding { $0.writeU64(number) })] : [.read(offset: 0, length: 8)]
+        let request = OperationRequest(
+            id: RequestID(client: 1, number: number), epoch: clientEpoch, group: pool.group(ofHash: object.hash),
+            object: object, steps: steps)
+        pending[object] = Operation(request: request, isWrite: isWrite, value: number)
+        send(request)
+    }
+
+    private func handleReplies() {
+        let arrived = replies
+        replies.removeAll()
+        for reply in arrived {
+            guard let (object, operation) = pending.first(where: { $0.value.request.id.number == reply.number })
+            else { continue }
+            pending[object] = nil
+            completed += 1
+            if operation.isWrite {
+                #expect(reply.outcome == .done(errno: 0), "write \(operation.request.id) of \(object)")
+                acknowledged[object] = operation.value
+            } else {
+                check(reply, of: object)
+            }
+        }
+    }
+
+    /// With one operation at a time on an object, a read gives exactly the last acknowledged value.
+    private func check(_ reply: OperationReply, of object: ObjectID) {
+        guard let expected = acknowledged[object] else {
+            #expect(reply.outcome == .done(errno: 2), "\(object) was never written")
+            return
+        }
+        #expect(reply.outcome == .done(errno: 0), "\(object) has \(expected)")
+        guard let data = reply.outputs.first else { return }
+        var reader = ByteReader(data)
+        #expect((try? reader.readU64()) == expected, "read of \(object)")
+    }
+
+    private func crashOrRestart() {
+        let host = hosts.randomElement(using: &random)!
+        let newest = epochs[epochs.count - 1]
+        if host.isRunning {
+            host.isRunning = false
+            let pendingCount = host.store.pending.count
+            host.store.crash(keeping: Int.random(in: 0...pendingCount, using: &random))
+            host.early.removeAll()
+            host.earlyRequests.removeAll()
+            host.reads.removeAll()
+            if random.chance(50) { newEpoch { $0.up.remove(host.osd) } }
+        } else {
+            restart(host, newest)
+        }
+    }
+
+    private func restart(_ host: GroupHost, _ newest: EpochRecord) {
+        if newest.up.contains(host.osd) { newEpoch { $0.up.remove(host.osd) } }
+        host.incarnation += 1
+        host.isRunning = true
+        host.start()
+        newEpoch {
+            $0.up.insert(host.osd)
+            $0.incarnations[host.osd] = host.incarnation
+        }
+    }
+
+    private func changePlacement() {
+        let group = groups.randomElement(using: &random)!
+        let chosen = hosts.map(\.osd).shuffled(using: &random).prefix(copies)
+        newEpoch { $0.raw[group] = Array(chosen) }
+    }
+
+    private func resetSession() {
+        let a = Int.random(in: 0..<hosts.count, using: &random)
+        let b = Int.random(in: 0..<hosts.count, using: &random)
+        guard a != b else { return }
+        links[a * hosts.count + b].removeAll()
+        links[b * hosts.count + a].removeAll()
+        for (host, peer) in [(hosts[a], hosts[b].osd), (hosts[b], hosts[a].osd)] where host.isRunning && host.isServing {
+            for group in host.groups { group.sessionReset(with: peer) }
+        }
+    }
+
+    // MARK: The end
+
+    /// Ends the faults, lets everything settle, and checks that nothing acknowledged is lost and all copies are equal.
+    func heal() {
+        for host in hosts where !host.isRunning { restart(host, epochs[epochs.count - 1]) }
+        var quiet = 0
+        for _ in 0..<200_000 {
+            step(faults: false)
+            quiet = isQuiet ? quiet + 1 : 0
+            if quiet > 0 { break }
+        }
+    }
+
+    private var isQuiet: Bool {
+        let newest = epochs.count - 1
+        return clientEpoch.rawValue == UInt32(newest) && pending.isEmpty && links.allSatisfy(\.isEmpty)
+            && requests.isEmpty && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
+            && groups.allSatisfy { phase(of: $0) == .active }
+    }
+
+    func phase(of group: PGID) -> PlacementGroup<GroupHost>.Phase? {
+        guard let primary = epochs[epochs.count - 1].placement(group).primary else { return nil }
+        return hosts[Int(primary.rawValue)].groups[Int(group.seed)].phase
+    }
+
+    func checkEnd(seed: UInt64) {
+        for group in groups {
+            #expect(phase(of: group) == .active, "group \(group) at the end, seed \(seed)")
+            let acting = epochs[epochs.count - 1].placement(group).acting
+            let contents = acting.map { osd in
+                hosts[Int(osd.rawValue)].store.durable.objects.filter { pool.group(ofHash: $0.key.hash) == group }
+            }
+            for content in contents.dropFirst() {
+                #expect(content == contents[0], "copies of \(group) differ, seed \(seed)")
+            }
+            for (object, value) in acknowledged where pool.group(ofHash: object.hash) == group {
+                let data = contents.first?[object]?.data ?? []
+                var reader = ByteReader(Bytes(data))
+                #expect((try? reader.readU64()) == value, "\(object) at the end, seed \(seed)")
+            }
+        }
+    }
+}

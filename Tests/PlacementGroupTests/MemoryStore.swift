@@ -1,0 +1,97 @@
+import PlacementGroup
+import Protocol
+import Wire
+
+/// A store in memory that knows what is durable: transactions become durable in order, and a crash keeps any number of
+/// those that were not, from the oldest on.
+struct MemoryStore {
+    struct Object: Equatable {
+        var data: [UInt8] = []
+        var attributes: [String: Bytes] = [:]
+        var omap: [Bytes: Bytes] = [:]
+    }
+
+    struct Content {
+        var objects: [ObjectID: Object] = [:]
+        var groups: [PGID: [Bytes: Bytes]] = [:]
+
+        mutating func apply(_ transaction: Transaction) {
+            for operation in transaction.operations { apply(operation) }
+        }
+
+        private mutating func apply(_ operation: Transaction.Operation) {
+            switch operation {
+            case .touch(let object): objects[object, default: Object()].data += []
+            case .write(let object, let offset, let data):
+                var content = objects[object, default: Object()]
+                let end = Int(offset) + data.count
+                if content.data.count < end {
+                    content.data += [UInt8](repeating: 0, count: end - content.data.count)
+                }
+                content.data.replaceSubrange(Int(offset)..<end, with: data.array)
+                objects[object] = content
+            case .zero(let object, let offset, let length):
+                guard var content = objects[object] else { return }
+                for index in Int(offset)..<min(content.data.count, Int(offset + length)) { content.data[index] = 0 }
+                objects[object] = content
+            case .truncate(let object, let size):
+                var content = objects[object, default: Object()]
+                let missing = max(0, Int(size) - content.data.count)
+                content.data = Array(content.data.prefix(Int(size))) + [UInt8](repeating: 0, count: missing)
+                objects[object] = content
+            case .remove(let object): objects[object] = nil
+            case .setAttribute(let object, let name, let value):
+                objects[object, default: Object()].attributes[name] = value
+            case .removeAttribute(let object, let name): objects[object]?.attributes[name] = nil
+            case .setOmap(let object, let entries):
+                for entry in entries { objects[object, default: Object()].omap[entry.key] = entry.value }
+            case .removeOmap(let object, let keys): for key in keys { objects[object]?.omap[key] = nil }
+            case .clearOmap(let object): objects[object]?.omap = [:]
+            case .setGroupKeys(let group, let entries):
+                for entry in entries { groups[group, default: [:]][entry.key] = entry.value }
+            case .removeGroupKeys(let group, let from, let to):
+                groups[group] = groups[group]?.filter { $0.key < from || $0.key >= to }
+            case .removeGroup(let group): groups[group] = nil
+            }
+        }
+    }
+
+    private(set) var durable = Content()
+    private(set) var current = Content()
+    private(set) var pending: [(transaction: Transaction, slot: GroupSlot)] = []
+
+    mutating func submit(_ transaction: Transaction, for slot: GroupSlot) {
+        current.apply(transaction)
+        pending.append((transaction, slot))
+    }
+
+    /// The oldest transaction becomes durable; whose it was.
+    mutating func completeOldest() -> GroupSlot {
+        let (transaction, slot) = pending.removeFirst()
+        durable.apply(transaction)
+        return slot
+    }
+
+    mutating func crash(keeping count: Int) {
+        for (transaction, _) in pending.prefix(count) { durable.apply(transaction) }
+        pending.removeAll()
+        current = durable
+    }
+}
+
+/// A generator that gives the same numbers for the same seed on every machine (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+
+    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+}
