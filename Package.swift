@@ -51,6 +51,20 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "NBD", dependencies: ["Wire"] + nio, swiftSettings: settings),
         .target(
+            name: "RADOS",
+            dependencies: [
+                "CRUSH", "ClusterMap", "Messenger", "MonitorClient", "Protocol", "Wire", deque, logging,
+            ] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "RBD",
+            dependencies: ["Protocol", "RADOS", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings),
+        .target(
+            name: "Gateway",
+            dependencies: ["NBD", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings),
+        .target(
             name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
             exclude: ["Cluster"], swiftSettings: settings),
 
@@ -66,6 +80,17 @@ let package = Package(
         .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
         .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
+        .target(
+            name: "ClientTestSupport", dependencies: ["ClusterMap", "Protocol", "RADOS", "Wire"],
+            path: "Tests/ClientTestSupport", swiftSettings: settings),
+        .testTarget(
+            name: "RADOSTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RBDTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "RBD", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "GatewayTests", dependencies: ["Gateway", "NBD", "RADOS", "RBD", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "NBDTests",
             dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,
