@@ -13,6 +13,7 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOPosix", package: "swift-nio"),
 ]
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -33,30 +34,66 @@ let package = Package(
             name: "PlacementGroup", dependencies: ["ClusterMap", "Protocol", "Wire", deque], swiftSettings: settings),
         .target(name: "KeyValueStore", dependencies: ["CRocksDB", "Wire"], swiftSettings: settings),
         .target(
-            name: "ObjectStore", dependencies: ["CSupport", "KeyValueStore", "Protocol", "Wire"], swiftSettings: settings),
+            name: "ObjectStore", dependencies: ["CSupport", "KeyValueStore", "Protocol", "Wire"],
+            swiftSettings: settings),
         .target(
             name: "Messenger", dependencies: ["ClusterMap", "Protocol", "Wire", deque, logging] + nio,
             swiftSettings: settings),
         .target(
-            name: "MonitorClient", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", logging] + nio,
+            name: "MonitorClient", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", deque, logging] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "OSD",
+            dependencies: [
+                "ClusterMap", "KeyValueStore", "Messenger", "MonitorClient", "ObjectStore", "PlacementGroup", "Protocol",
+                "Wire", logging,
+            ] + nio,
             swiftSettings: settings),
         .target(name: "NBD", dependencies: ["Wire"] + nio, swiftSettings: settings),
         .target(
+            name: "RADOS",
+            dependencies: [
+                "CRUSH", "ClusterMap", "Messenger", "MonitorClient", "Protocol", "Wire", deque, logging,
+            ] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "RBD",
+            dependencies: ["Protocol", "RADOS", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings),
+        .target(
+            name: "Gateway",
+            dependencies: ["NBD", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings),
+        .target(
             name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
-            swiftSettings: settings),
+            exclude: ["Cluster"], swiftSettings: settings),
 
-        .testTarget(
-            name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
-            swiftSettings: settings),
-        .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
-        .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
-        .testTarget(
-            name: "NBDTests",
-            dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,
-            swiftSettings: settings),
         .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+        .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+        .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
+        .target(
+            name: "ClientTestSupport", dependencies: ["ClusterMap", "Protocol", "RADOS", "Wire"],
+            path: "Tests/ClientTestSupport", swiftSettings: settings),
+        .testTarget(
+            name: "RADOSTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RBDTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "RBD", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "GatewayTests", dependencies: ["Gateway", "NBD", "RADOS", "RBD", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "NBDTests",
+            dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,
             swiftSettings: settings),
     ]
 )

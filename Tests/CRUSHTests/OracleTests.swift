@@ -15,7 +15,7 @@ import Wire
             let map = try maker.make()
             try tool.compile(map.text, to: "map")
             let weights = reweights(of: map, &random)
-            let count = Int.random(in: 1...6, using: &random)
+            let count = [1, 2, 2, 3, 3, 3, 4, 6].randomElement(using: &random) ?? 3
             let first = random.oneIn(4) ? UInt32.random(in: 0...0x7fff_0000, using: &random) : 0
             let inputs = first...first + 1499
             var arguments = ["-i", tool.path("map"), "--test", "--show-mappings", "--num-rep", "\(count)"]
@@ -36,7 +36,7 @@ import Wire
         }
         print("randomMapsMapAsCrushtoolDoes: \(lines) mappings, \(partial) of them short of the count")
         // The rare paths have to be among them: mappings that gave up, and ones that did not.
-        #expect(partial > lines / 1000 && partial < lines * 9 / 10)
+        #expect(partial > lines / 1000 && lines - partial > lines / 50)
     }
 
     /// The lines that `crushtool --test --show-mappings` writes.

@@ -132,7 +132,8 @@ import Testing
                 ])
                 try await fio.succeed([
                     "--name=trims", "--ioengine=nbd", "--uri=\(uri)", "--rw=randtrimwrite", "--bs=4k", "--iodepth=16",
-                    "--size=4m", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--aux-path=\(running.scratch.path)", "--do_verify=1",
+                    "--size=4m", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0",
+                    "--aux-path=\(running.scratch.path)", "--do_verify=1",
                     "--randseed=8",
                 ])
             }

@@ -37,6 +37,14 @@ bounded 20 nbdinfo --list "nbd://$nbd_addr/" >"$work/log/nbdinfo.txt"
 for name in by-qemu by-nbdcopy twin; do
   grep -q "^export=\"rbd/$name\"" "$work/log/nbdinfo.txt" || fail "nbdinfo --list does not show rbd/$name"
 done
+# A second NBD server, on a unix socket, serves the same image.
+pick_port
+spawn nbd.unix "$NACRE" nbd --mon "$mon_addr" --listen "127.0.0.1:$port" --socket "$work/nbd.sock"
+await_ready nbd.unix
+bounded 60 nbdcopy "nbd+unix:///rbd/by-qemu?socket=$work/nbd.sock" - | cmp - "$source_file" ||
+  fail "the image differs through a unix socket"
+halt nbd.unix
+
 # An image that has never been written reads as zeroes.
 image empty 8M
 bounded 20 nbdcopy "$uri" - | cmp - <(head -c 8M /dev/zero) || fail "a new image does not read as zeroes"

@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 address = (sys.argv[1].strip("[]"), int(sys.argv[2]))
 dice = random.Random(20201)
@@ -31,8 +32,8 @@ for size in (1, 7, 64, 100, 4096, 300000):
     inputs += [dice.randbytes(size) for _ in range(4)]
 
 
-def provoke(data, abrupt):
-    with socket.create_connection(address, 5) as peer:
+def provoke(data, abrupt, tail):
+    with socket.create_connection(address, 10) as peer:
         peer.settimeout(0.2)
         if abrupt:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -40,17 +41,20 @@ def provoke(data, abrupt):
             peer.sendall(data)
             # What the daemon said first may serve as the start of a nastier second part.
             greeting = peer.recv(4096)
-            peer.sendall(greeting[: len(greeting) // 2] + dice.randbytes(32))
+            peer.sendall(greeting[: len(greeting) // 2] + tail)
             peer.recv(65536)
         except OSError:
             pass  # it may close on us at any time
 
 
-for data in inputs:
-    for abrupt in (False, True):
-        provoke(data, abrupt)
-
-idle = [socket.create_connection(address, 5) for _ in range(200)]
-for peer in idle:
-    peer.close()
-socket.create_connection(address, 5).close()
+try:
+    with ThreadPoolExecutor(16) as pool:
+        jobs = [pool.submit(provoke, data, abrupt, dice.randbytes(32)) for data in inputs for abrupt in (False, True)]
+        for job in jobs:
+            job.result()
+    idle = [socket.create_connection(address, 10) for _ in range(200)]
+    for peer in idle:
+        peer.close()
+    socket.create_connection(address, 10).close()
+except OSError as error:
+    sys.exit(f"{address[0]}:{address[1]} does not accept connections any more: {error}")

@@ -48,7 +48,7 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
         var bytes = unwrapInboundIn(data)
         switch phase {
         case .negotiating: input.writeBuffer(&bytes)
-        case .transmitting(let transmission, let disk): transmission.receive(bytes, for: disk)
+        case .transmitting(let transmission, let disk): server.dataPath.receive(transmission, bytes, disk)
         case .closing, .closed: break
         }
     }
@@ -168,7 +168,7 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
         phase = .transmitting(transmission, disk)
         let rest = input
         input = ByteBuffer()
-        if rest.readableBytes > 0 { transmission.receive(rest, for: disk) }
+        if rest.readableBytes > 0 { server.dataPath.receive(transmission, rest, disk) }
         transmit(transmission, disk)
     }
 
@@ -176,7 +176,7 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
     private func requestedTurn() {
         guard case .transmitting(let transmission, let disk) = phase else { return }
         if context != nil { return turn() }
-        transmission.resume(for: disk, isSocketFull: true)
+        server.dataPath.resume(transmission, disk, true)
         if transmission.isFinished { finish() }
     }
 
@@ -188,7 +188,7 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
                 context.flush()
                 guard self.context != nil else { return }
             }
-            transmission.resume(for: disk, isSocketFull: !context.channel.isWritable)
+            server.dataPath.resume(transmission, disk, !context.channel.isWritable)
         } while !transmission.replies.isEmpty
         switch transmission.end {
         case nil:

@@ -14,9 +14,13 @@ public final class NBDServer<Directory: ExportDirectory>: Sendable {
     public init(directory: Directory, on loop: any EventLoop, options: ServerOptions = ServerOptions()) async {
         Limits.check()
         self.loop = loop
-        state = try! await loop.submit {
-            NIOLoopBound(ServerState(directory: directory, loop: loop, options: options), eventLoop: loop)
-        }.get()
+        // Made by whoever makes the server: there the type of the exports is known to the compiler.
+        let dataPath = DataPath<Directory.Disk>()
+        let made = loop.submit {
+            NIOLoopBound(
+                ServerState(directory: directory, dataPath: dataPath, loop: loop, options: options), eventLoop: loop)
+        }
+        do { state = try await made.get() } catch { preconditionFailure("the event loop is shut down: \(error)") }
     }
 
     /// Begins to accept connections at `address`, besides any others. Returns it with the port that the system chose.

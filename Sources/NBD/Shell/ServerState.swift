@@ -3,6 +3,7 @@ import NIOCore
 /// The connections and listeners of one server, confined to its event loop.
 final class ServerState<Directory: ExportDirectory> {
     let directory: Directory
+    let dataPath: DataPath<Directory.Disk>
     private let loop: any EventLoop
     private let options: ServerOptions
     private var connections: [ConnectionID: ConnectionHandler<Directory>] = [:]
@@ -14,8 +15,9 @@ final class ServerState<Directory: ExportDirectory> {
     private var isStopped = false
     private var whenStopped: EventLoopPromise<Void>?
 
-    init(directory: Directory, loop: any EventLoop, options: ServerOptions) {
+    init(directory: Directory, dataPath: DataPath<Directory.Disk>, loop: any EventLoop, options: ServerOptions) {
         self.directory = directory
+        self.dataPath = dataPath
         self.loop = loop
         self.options = options
     }

@@ -47,6 +47,31 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     // MARK: Maps
 
+    /// What the monitor sent: a map, and the increments that lead to it from the map before. Every epoch is gone through;
+    /// what is known already, as after the monitor was asked for everything again, is passed over.
+    public func mapsReceived(_ newest: OSDMap, increments: [OSDMap.Increment]) {
+        guard let known = map else { return firstMaps(newest, increments) }
+        if increments.isEmpty, newest.epoch == known.epoch.next { return mapReceived(newest) }
+        for increment in increments where increment.epoch > (map?.epoch ?? .none) {
+            guard let current = map, increment.epoch == current.epoch.next else {
+                return environment.stop(because: "\(id) was not told of every epoch after \(map?.epoch ?? .none)")
+            }
+            mapReceived(current.changed(by: increment))
+        }
+    }
+
+    private func firstMaps(_ newest: OSDMap, _ increments: [OSDMap.Increment]) {
+        guard increments.isEmpty else {
+            return environment.stop(because: "\(id) was told of increments before any map")
+        }
+        mapReceived(newest)
+    }
+
+    /// A monitor answers again: it has to hear of this run of the OSD.
+    public func monitorFound() {
+        lastBoot = nil
+    }
+
     /// The next epoch's map. The first is that of the cluster's first epoch; none may be left out.
     public func mapReceived(_ next: OSDMap) {
         precondition(
@@ -113,8 +138,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     // MARK: Sessions
 
-    /// Someone has opened a session to this OSD, or taken it up again.
+    /// A session is open, or open again: one that someone opened to this OSD, or one of its own, which it knows already.
     public func opened(_ session: PeerSession, by peer: PeerName) {
+        guard peerOfOutgoing(session) == nil else { return }
         peers[session] = peer
         if case .osd(let osd, _) = peer { incoming[osd] = session }
     }
@@ -172,7 +198,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
     }
 
     private func receive(_ request: OperationRequest, _ session: PeerSession, _ map: OSDMap) {
+        // What was sent under a map older than the group's interval is sent again by its client: doing a late copy now could
+        // put it between newer ones.
         guard let slot = slots[request.group], groups[Int(slot.index)].isPrimary, isUpInMap,
+            request.epoch >= groups[Int(slot.index)].intervals.current.first,
             map.pools[request.group.pool] != nil
         else {
             let reply = OperationReply(number: request.id.number, outcome: .misdirected(map.epoch))

@@ -11,6 +11,8 @@ final class MemoryExport: Export, @unchecked Sendable {
     let isReadOnly: Bool
     let blockSizes: BlockSizes
     let features: ExportFeatures
+    /// Called at the beginning of each read, for tests that look around there.
+    var onRead: (() -> Void)?
     private(set) var lost: [ConnectionID] = []
     /// Where answers are put off to the next turn, as those of a cluster are; nil answers at once.
     private let later: (any EventLoop)?
@@ -37,6 +39,7 @@ final class MemoryExport: Export, @unchecked Sendable {
     }
 
     func read(offset: UInt64, length: Int, reply: PendingReply) {
+        onRead?()
         check(offset, UInt64(length))
         let start = Int(offset)
         let data = contents.withUnsafeBytes {

@@ -1,0 +1,68 @@
+import Protocol
+import Wire
+
+/// A pool as administration uses it: one compound request at a time, awaited. Metadata operations are written against this,
+/// so that tests can bring objects of their own.
+///
+/// A request whose caller has been cancelled is not taken back: it may still be done.
+public protocol ObjectPool: AnyObject, Sendable {
+    /// The pool's name, for messages.
+    var name: String { get }
+    /// Placement groups of the pool now.
+    func groupCount() async throws(RADOSError) -> UInt32
+    /// Does the steps atomically. Returns their outputs; empty ones for a change that was sent again and had been done
+    /// already, so do not take outputs from requests that change something.
+    @discardableResult
+    func perform(_ steps: [ObjectOperation], on object: ObjectName) async throws(RADOSError) -> [Bytes]
+    /// Objects of a group after `after` whose names begin with `prefix`, at most `OperationLimits.listing`; perhaps none
+    /// although there are more.
+    func list(group seed: UInt32, after: ObjectID?, prefix: Bytes) async throws(RADOSError) -> ObjectListing
+}
+
+/// A part of a group's objects.
+public struct ObjectListing: Sendable {
+    /// The names found.
+    public var names: [ObjectName]
+    /// Where to go on; nil at the end.
+    public var next: ObjectID?
+
+    /// A part of a listing.
+    public init(names: [ObjectName], next: ObjectID?) {
+        self.names = names
+        self.next = next
+    }
+
+    /// Decodes the output of `ObjectOperation.listObjects`.
+    public init(decoding output: Bytes) throws(WireError) {
+        var reader = ByteReader(output)
+        names = try reader.readArray(atMost: Int(OperationLimits.listing)) { r throws(WireError) in
+            try ObjectName(from: &r)
+        }
+        next = try reader.readOptional { r throws(WireError) in try ObjectID(from: &r) }
+        try reader.expectEnd()
+    }
+}
+
+/// Why the cluster did not do what it was asked.
+public struct RADOSError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The positive errno of the field.
+    public let errno: Int32
+    /// One line that names the thing and what to do.
+    public let description: String
+    /// True when it is an OSD's answer to the request, false when the request was never done: the pool is gone, the
+    /// cluster cannot be reached.
+    public let isAnswer: Bool
+
+    /// A failure with `errno` and a line for people.
+    public init(errno: Int32, _ description: String, isAnswer: Bool = false) {
+        self.errno = errno
+        self.description = description
+        self.isAnswer = isAnswer
+    }
+}
+
+extension OperationReply {
+    /// True when it is an OSD's answer, false when the request was never done: the pool is gone, or too much waited.
+    @inlinable
+    public var isAnswer: Bool { number != 0 }
+}

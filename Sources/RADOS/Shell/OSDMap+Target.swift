@@ -1,0 +1,21 @@
+import CRUSH
+import ClusterMap
+import Wire
+
+extension OSDMap: TargetMap {
+    public func pool(_ id: PoolID) -> Pool? { pools[id] }
+
+    public func target(of group: PGID) -> GroupTarget {
+        let placement = placement(of: group)
+        let pool = pools[group.pool]
+        return GroupTarget(
+            up: placement.up,
+            acting: placement.acting.map { osd in
+                let record = osds[osd]
+                return .init(osd: osd, upFrom: record?.upFrom ?? .none, incarnation: record?.incarnation ?? 0)
+            },
+            size: pool?.size ?? 0, minSize: pool?.minSize ?? 0)
+    }
+
+    public static func hash(of name: ObjectName) -> UInt32 { StringHash.rjenkins(name.bytes) }
+}

@@ -1,0 +1,127 @@
+import NIOCore
+import Protocol
+import RADOS
+import Wire
+
+/// An open image of a connected cluster: the data path and a watch, on the cluster's event loop.
+///
+/// While it is open its header carries a watch, so that the image cannot be removed; the watch is renewed on a timer and
+/// whenever the cluster may have forgotten it. With every renewal the header is read again, so a resize is noticed.
+/// All operations are called on the loop; their guarantees stand at `Image`. `@unchecked Sendable` relies on that.
+public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @unchecked Sendable {
+    /// The image as it was when it was opened.
+    public let info: ImageInfo
+    /// The event loop of everything here.
+    public let loop: any EventLoop
+    private var image: Image<OpenImage<Reply>, Reply>!
+    private var channel: PoolChannel!
+    private var renewal: RepeatedTask?
+    private var closing: EventLoopPromise<Void>?
+
+    /// Opens an image of `pool` and watches it. Throws ENOENT when it does not exist or is being removed.
+    public static func open(_ name: String, in pool: RADOSPool) async throws(RBDError) -> OpenImage {
+        let images = Images(pool: pool)
+        let cookie = UInt64.random(in: 1...UInt64.max)
+        let info = try await images.watch(name, cookie: cookie)
+        do {
+            return try await pool.loop.submit {
+                OpenImage(info, cookie: cookie, pool: pool)
+            }.get()
+        } catch {
+            throw RBDError(errno: Errno.timedOut, "image '\(images.shown(name))' cannot be opened: \(error)")
+        }
+    }
+
+    private init(_ info: ImageInfo, cookie: UInt64, pool: RADOSPool) {
+        self.info = info
+        loop = pool.loop
+        channel = pool.channel(for: self)
+        image = Image(info, cookie: cookie, objects: self)
+        let period = TimeAmount.milliseconds(Int64(ImageLimits.renewalMilliseconds))
+        renewal = loop.scheduleRepeatedTask(initialDelay: period, delay: period) { [weak self] _ in
+            self?.image.renew()
+        }
+    }
+
+    /// Bytes of the image now.
+    public var size: UInt64 { image.size }
+    /// True once the image was found to be removed; every operation then fails with ENOENT.
+    public var isRemoved: Bool { image.isRemoved }
+    /// Operations not answered yet.
+    public var outstanding: Int { image.outstanding }
+
+    /// See `Image.read`.
+    public func read(offset: UInt64, length: Int, reply: Reply) { image.read(offset: offset, length: length, reply: reply) }
+
+    /// See `Image.write`.
+    public func write(offset: UInt64, data: Bytes, reply: Reply) { image.write(offset: offset, data: data, reply: reply) }
+
+    /// See `Image.discard`.
+    public func discard(offset: UInt64, length: UInt64, reply: Reply) {
+        image.discard(offset: offset, length: length, reply: reply)
+    }
+
+    /// See `Image.writeZeroes`.
+    public func writeZeroes(offset: UInt64, length: UInt64, keepsSpace: Bool, reply: Reply) {
+        image.writeZeroes(offset: offset, length: length, keepsSpace: keepsSpace, reply: reply)
+    }
+
+    /// See `Image.flush`.
+    public func flush(reply: Reply) { image.flush(reply: reply) }
+
+    /// Gives up the watch; every operation must have been answered. The handle is void afterwards. Gives up waiting for a
+    /// cluster that does not answer after `ClientLimits.administrativeSeconds`: the watch then ends by itself.
+    public func close() async {
+        try? await loop.flatSubmit { [self] in
+            if let closing { return closing.futureResult }
+            let promise = loop.makePromise(of: Void.self)
+            closing = promise
+            renewal?.cancel()
+            renewal = nil
+            let limit = loop.scheduleTask(in: .seconds(ClientLimits.administrativeSeconds)) { [self] in closed() }
+            promise.futureResult.whenComplete { _ in limit.cancel() }
+            image.close()
+            return promise.futureResult
+        }.get()
+    }
+
+    // MARK: Effects of the image
+
+    public func submit(_ steps: [ObjectOperation], on object: ObjectName, token: UInt64) {
+        channel.submit(steps, on: object, token: token)
+    }
+
+    public func sizeChanged(to size: ByteCount) {}
+
+    public func imageRemoved() {}
+
+    public func closed() {
+        channel.close()
+        closing?.succeed(())
+    }
+
+    // MARK: Events of the channel
+
+    public func received(_ reply: OperationReply, token: UInt64) { image.received(reply, token: token) }
+
+    public func clusterChanged() { image.renew() }
+}
+
+extension Images {
+    /// Registers a watch on the image's header under `cookie`, and says what the image is then.
+    ///
+    /// The watch is taken in the request that asks for the absence of the removal's mark, and a removal looks for watches
+    /// after it has set the mark: one of the two sees the other.
+    func watch(_ name: String, cookie: UInt64) async throws(RBDError) -> ImageInfo {
+        let found = try await info(name)
+        let steps: [ObjectOperation] = [
+            .assertExists, .compareOmap(key: ImageNaming.removing, expected: nil),
+            .watch(cookie: cookie, timeoutMilliseconds: ImageLimits.watchTimeoutMilliseconds),
+        ]
+        guard try await performGuarded(steps, on: ImageNaming.header(found.id), name) else {
+            throw .notFound(shown(name))
+        }
+        // A resize may have come between; from now on renewals see it.
+        return try await info(name)
+    }
+}

@@ -1,0 +1,144 @@
+import Protocol
+import RADOS
+import Wire
+
+extension Images {
+    /// Removes an image and all its data. Throws EBUSY naming the clients when the image is open somewhere, ENOENT when it
+    /// does not exist; what an interrupted creation or removal left of it is removed too.
+    ///
+    /// 1. The header is marked as being removed, when nobody watches it. Who opens an image asks for the absence of the mark
+    ///    in the same request that makes it a watcher, and we look for watchers once more after setting it: one of the two
+    ///    sees the other. Seen watchers, the mark is taken back.
+    /// 2. The data objects that exist are removed.
+    /// 3. The header, which holds what step 2 needs, is removed.
+    /// 4. The directory's entries, then `rbd_id.NAME`, are removed where they still belong to this id.
+    ///
+    /// A crash leaves an image that cannot be opened; the command repeated goes through the same steps, each of which finds
+    /// done what was done.
+    public func remove(_ name: String, progress: Progress? = nil) async throws(RBDError) {
+        try ImageSpec.checkName(name)
+        let listed = try await listedID(name)
+        guard let claim = try await claim(name) else {
+            if let listed, try await leaveDirectory(name, listed) { return }
+            throw .notFound(shown(name))
+        }
+        if let header = try await header(of: claim.id, name) {
+            try await mark(claim.id, name)
+            try await removeDataObjects(prefix: header.objectPrefix, from: 0, name, progress)
+            try await removeObject(ImageNaming.header(claim.id), name)
+        }
+        _ = try await leaveDirectory(name, claim.id)
+        _ = try await performGuarded(
+            [.compareOmap(key: ImageNaming.claimedID, expected: Bytes(claim.id)), .remove],
+            on: ImageNaming.idObject(name), name)
+        progress?(1, 1)
+    }
+
+    /// Step 1.
+    private func mark(_ id: String, _ name: String) async throws(RBDError) {
+        try await refuseWatchers(id, name)
+        let set: [ObjectOperation] = [
+            .assertExists, .setOmap(entries: [KeyValue(ImageNaming.removing, Bytes("1"))]),
+        ]
+        guard try await performGuarded(set, on: ImageNaming.header(id), name) else { return }
+        do throws(RBDError) {
+            try await refuseWatchers(id, name)
+        } catch {
+            _ = try await performGuarded(
+                [.assertExists, .removeOmap(keys: [ImageNaming.removing])], on: ImageNaming.header(id), name)
+            throw error
+        }
+    }
+
+    private func refuseWatchers(_ id: String, _ name: String) async throws(RBDError) {
+        let watchers = try await watchers(ofHeader: id, name)
+        guard !watchers.isEmpty else { return }
+        let names = watchers.prefix(4).map { ImageSpec.shown($0.name) }.joined(separator: ", ")
+        let more = watchers.count > 4 ? " and \(watchers.count - 4) more" : ""
+        throw RBDError(
+            errno: Errno.busy,
+            "image '\(shown(name))' is in use by \(names)\(more): close it there, or wait "
+                + "\(ImageLimits.watchTimeoutMilliseconds / 1000) seconds after a client that died")
+    }
+
+    /// Step 4. The name's entry is only ours while it says so: a new image may have it already. True when it was.
+    private func leaveDirectory(_ name: String, _ id: String) async throws(RBDError) -> Bool {
+        let both: [ObjectOperation] = [
+            .compareOmap(key: ImageNaming.nameKey(name), expected: ImageNaming.string(id)),
+            .removeOmap(keys: [ImageNaming.nameKey(name), ImageNaming.idKey(id)]),
+        ]
+        if try await performGuarded(both, on: ImageNaming.directory, name) { return true }
+        _ = try await performGuarded(
+            [.assertExists, .removeOmap(keys: [ImageNaming.idKey(id)])], on: ImageNaming.directory, name)
+        return false
+    }
+
+    /// What the directory says of the name. Without an `rbd_id.NAME` it is the leftover of a creator that was overtaken by
+    /// another and then died. It was read before that object was looked for, so a creator that comes in between has
+    /// changed it and is left alone.
+    private func listedID(_ name: String) async throws(RBDError) -> String? {
+        do {
+            let outputs = try await pool.perform(
+                [.getOmap(keys: [ImageNaming.nameKey(name)])], on: ImageNaming.directory)
+            var reader = ByteReader(outputs.first ?? .empty)
+            let entries = try reader.readArray(atMost: 1) { r throws(WireError) in try KeyValue(from: &r) }
+            guard var value = entries.first.map({ ByteReader($0.value) }) else { return nil }
+            return try value.readString(atMost: 64)
+        } catch let error as RADOSError {
+            if error.errno == Errno.noEntry, error.isAnswer { return nil }
+            throw RBDError(error, shown(name))
+        } catch {
+            throw RBDError(errno: Errno.inputOutput, "the directory of pool '\(pool.name)' cannot be read: \(error)")
+        }
+    }
+
+    // MARK: Data objects
+
+    /// Removes the data objects that exist from number `first` on. What exists is asked of the placement groups, so the
+    /// cost follows the data there is and not the size of the image; groups are worked through side by side.
+    func removeDataObjects(
+        prefix: String, from first: UInt64, _ name: String, _ progress: Progress?
+    ) async throws(RBDError) {
+        let groups: UInt32
+        do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                var finished: UInt64 = 0
+                for seed in 0..<groups {
+                    if seed >= UInt32(ClientLimits.administrativeRequests) {
+                        try await tasks.next()
+                        finished += 1
+                        progress?(finished, UInt64(groups) + 1)
+                    }
+                    tasks.addTask { try await removeDataObjects(prefix: prefix, from: first, inGroup: seed, name) }
+                }
+                while try await tasks.next() != nil {
+                    finished += 1
+                    progress?(finished, UInt64(groups) + 1)
+                }
+            }
+        } catch let error as RBDError {
+            throw error
+        } catch {
+            throw RBDError(errno: Errno.inputOutput, "image '\(shown(name))': \(error)")
+        }
+    }
+
+    private func removeDataObjects(
+        prefix: String, from first: UInt64, inGroup seed: UInt32, _ name: String
+    ) async throws(RBDError) {
+        let bytes = Array(prefix.utf8)
+        var after: ObjectID?
+        repeat {
+            let part: ObjectListing
+            do {
+                part = try await pool.list(group: seed, after: after, prefix: Bytes(prefix + "."))
+            } catch { throw RBDError(error, shown(name)) }
+            for object in part.names {
+                guard let number = ImageNaming.number(of: object, prefix: bytes), number >= first else { continue }
+                try await removeObject(object, name)
+            }
+            after = part.next
+        } while after != nil
+    }
+}

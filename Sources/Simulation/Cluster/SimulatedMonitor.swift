@@ -1,0 +1,78 @@
+import ClusterMap
+import Messenger
+import Monitor
+import Protocol
+import Wire
+
+/// One run of the monitor: the production core over a log in simulated keys.
+final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
+    let identity: Identity
+    private let log: MapLog
+    private unowned let cluster: SimulatedCluster
+    private(set) var isAlive = true
+    private(set) var core: MonitorCore<SimulatedMonitor>!
+
+    init(log: MapLog, incarnation: UInt64, cluster: SimulatedCluster) throws {
+        self.log = log
+        self.cluster = cluster
+        identity = Identity(cluster: cluster.id, entity: .monitor("a"), incarnation: incarnation)
+        core = MonitorCore(
+            identity: MonitorIdentity(name: "a", endpoint: SimulatedCluster.monitorEndpoint),
+            map: try log.newestMap(), environment: self)
+        cluster.network.listen(self, at: SimulatedCluster.monitorEndpoint)
+        tick()
+    }
+
+    func kill() {
+        isAlive = false
+        cluster.network.crashed(self)
+        cluster.monitorKeys.crash(using: &cluster.random)
+    }
+
+    private func tick() {
+        guard isAlive else { return }
+        core.tick()
+        cluster.events.after(200_000) { [weak self] in self?.tick() }
+    }
+
+    func turnEnded() {}
+
+    // MARK: MonitorEnvironment
+
+    var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    func send(_ message: MonitorMessage, to session: Monitor.SessionID) {
+        cluster.network.send(
+            Message.monitor(message).encoded, from: self, on: Messenger.SessionID(rawValue: session.rawValue))
+    }
+    func propose(_ entry: MapLogEntry) {
+        cluster.events.after(UInt64.random(in: 100...2000, using: &cluster.random)) { [weak self] in
+            guard let self, self.isAlive else { return }
+            do { try self.log.append(entry) } catch { preconditionFailure("the map log: \(error)") }
+            self.core.committed(entry.epoch)
+        }
+    }
+    func increments(after epoch: Epoch) -> [Bytes] {
+        do { return try log.increments(after: epoch) } catch { preconditionFailure("the map log: \(error)") }
+    }
+    func firstMap() -> Bytes {
+        do { return try log.fullMap(Epoch(1)) } catch { preconditionFailure("the map log: \(error)") }
+    }
+    func note(_ line: String) { cluster.trace("mon.a: \(line)") }
+
+    // MARK: NetworkProcess
+
+    private func own(_ session: Messenger.SessionID) -> Monitor.SessionID {
+        Monitor.SessionID(rawValue: session.rawValue)
+    }
+    func received(_ message: Message, from session: Messenger.SessionID) {
+        if case .monitor(let message) = message { core.receive(message, from: own(session)) }
+    }
+    func opened(_ session: Messenger.SessionID, peer: PeerIdentity, resumed: Bool) {
+        if resumed { return core.sessionResumed(own(session)) }
+        let role: MonitorPeer.Role = if case .osd(let id) = peer.entity { .osd(id) } else { .client }
+        core.sessionOpened(own(session), peer: MonitorPeer(role: role, incarnation: peer.incarnation))
+    }
+    func interrupted(_ session: Messenger.SessionID, why: Interruption) { core.sessionInterrupted(own(session)) }
+    func reset(_ session: Messenger.SessionID) {}
+    func closed(_ session: Messenger.SessionID) { core.sessionClosed(own(session)) }
+}

@@ -1,0 +1,151 @@
+import ClusterMap
+import Messenger
+import MonitorClient
+import OSD
+import ObjectStore
+import Protocol
+import Wire
+
+/// One run of an OSD: the production core and store over a simulated device, until it is killed.
+final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProcess {
+    let identity: Identity
+    let store: ObjectStore<SimulatedDevice, SimulatedKeys>
+    private let disk: SimulatedDisk
+    private unowned let cluster: SimulatedCluster
+    private(set) var isAlive = true
+    private(set) var core: OSDCore<SimulatedOSD>!
+    private var monitor: MonitorClient<SimulatedOSD>!
+    private var isDiskBusy = false
+
+    init(id: OSDID, disk: SimulatedDisk, incarnation: UInt64, cluster: SimulatedCluster) throws {
+        self.disk = disk
+        self.cluster = cluster
+        store = try ObjectStore.open(disk.device, disk.keys, options: disk.options)
+        identity = Identity(cluster: cluster.id, entity: .osd(id), incarnation: incarnation)
+        let endpoint = SimulatedCluster.endpoint(of: id)
+        core = OSDCore(
+            id: id, uuid: disk.identity.store, incarnation: incarnation, endpoint: endpoint, environment: self)
+        cluster.network.listen(self, at: endpoint)
+        monitor = MonitorClient(monitors: [SimulatedCluster.monitorEndpoint], cluster: cluster.id, environment: self)
+        monitor.start()
+        tick()
+    }
+
+    /// The machine loses power.
+    func kill() {
+        isAlive = false
+        cluster.network.crashed(self)
+        disk.device.crash(using: &cluster.random)
+        disk.keys.crash(using: &cluster.random)
+    }
+
+    private func tick() {
+        guard isAlive else { return }
+        core.tick()
+        turnEnded()
+        cluster.events.after(200_000) { [weak self] in self?.tick() }
+    }
+
+    func turnEnded() {
+        guard isAlive else { return }
+        core.endOfTurn()
+        startDisk()
+    }
+
+    private func startDisk() {
+        guard !isDiskBusy, disk.device.pendingOperations > 0 || disk.keys.isFlushing else { return }
+        isDiskBusy = true
+        cluster.events.after(UInt64.random(in: 50...300, using: &cluster.random)) { [weak self] in self?.diskTurn() }
+    }
+
+    private func diskTurn() {
+        isDiskBusy = false
+        guard isAlive else { return }
+        disk.device.step(using: &cluster.random)
+        if disk.keys.isFlushing { disk.keys.step() }
+        store.poll()
+        core.storeCompleted()
+        turnEnded()
+    }
+
+    // MARK: OSDEnvironment
+
+    var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    func send(_ payload: Bytes, to session: PeerSession) {
+        cluster.network.send(payload, from: self, on: SessionID(rawValue: session.number))
+    }
+    func connect(to endpoint: Endpoint, osd: OSDID, incarnation: UInt64) -> PeerSession {
+        PeerSession(number: cluster.network.connect(self, to: endpoint).rawValue)
+    }
+    func close(_ session: PeerSession) { cluster.network.close(SessionID(rawValue: session.number), by: self) }
+    func tellMonitor(_ message: MonitorMessage) { monitor.send(message) }
+    func stop(because reason: String) { preconditionFailure("\(identity.entity) stopped: \(reason)") }
+    func note(_ text: String) { cluster.trace("\(identity.entity): \(text)") }
+
+    // MARK: NetworkProcess
+
+    func received(_ message: Message, from session: SessionID) {
+        if case .monitor(let message) = message, monitor.owns(session) {
+            monitor.received(message, from: session)
+        } else {
+            core.received(message, from: PeerSession(number: session.rawValue))
+        }
+    }
+    func opened(_ session: SessionID, peer: PeerIdentity, resumed: Bool) {
+        if monitor.owns(session) { return monitor.opened(session, peer: peer, resumed: resumed) }
+        let name: PeerName =
+            if case .osd(let id) = peer.entity {
+                .osd(id, incarnation: peer.incarnation)
+            } else {
+                .client("\(peer.entity)")
+            }
+        core.opened(PeerSession(number: session.rawValue), by: name)
+    }
+    func interrupted(_ session: SessionID, why: Interruption) {
+        if monitor.owns(session) { return monitor.interrupted(session, why: why) }
+        if why == .connectionRefused { core.refused(PeerSession(number: session.rawValue)) }
+    }
+    func reset(_ session: SessionID) {
+        if monitor.owns(session) { return monitor.reset(session) }
+        core.reset(PeerSession(number: session.rawValue))
+    }
+    func closed(_ session: SessionID) { core.closed(PeerSession(number: session.rawValue)) }
+
+    // MARK: MonitorClientEnvironment
+
+    func connect(toMonitor endpoint: Endpoint) -> SessionID { cluster.network.connect(self, to: endpoint) }
+    func close(_ session: SessionID) { cluster.network.close(session, by: self) }
+    func send(_ message: MonitorMessage, to session: SessionID) {
+        cluster.network.send(Message.monitor(message).encoded, from: self, on: session)
+    }
+    func setTimer(_ timer: MonitorClientTimer, milliseconds: Int) {
+        cluster.events.after(UInt64(milliseconds) * 1000) { [weak self] in
+            guard let self, self.isAlive else { return }
+            self.monitor.timerFired(timer)
+            self.turnEnded()
+        }
+    }
+    func newMap(_ map: OSDMap, increments: [OSDMap.Increment]) { core.mapsReceived(map, increments: increments) }
+    func monitorReachable(_ isReachable: Bool) { if isReachable { core.monitorFound() } }
+    func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {}
+    func report(_ line: String) { cluster.trace("\(identity.entity): \(line)") }
+}
+
+/// What survives an OSD's process: its device, its keys, and who it is.
+final class SimulatedDisk {
+    let device: SimulatedDevice
+    let keys = SimulatedKeys()
+    let identity: StoreIdentity
+    var options = StoreOptions()
+
+    init(cluster: UniqueID, osd: OSDID) throws {
+        identity = StoreIdentity(
+            cluster: cluster, osd: osd, store: UniqueID(high: 1, low: UInt64(osd.rawValue) + 1))
+        device = SimulatedDevice(capacity: 64 << 20)
+        options.journalSize = 1 << 20
+        options.capacity = ByteCount(32 << 20)
+        options.growth = 1 << 20
+        options.dirtyBlocks = 64
+        try ObjectStore<SimulatedDevice, SimulatedKeys>.format(device, identity: identity, options: options)
+    }
+}

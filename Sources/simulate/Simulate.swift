@@ -1,0 +1,65 @@
+import Simulation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// `simulate --seeds A-B [--steps N] [--trace]`: runs whole clusters under seeds and says which failed. A seed replays
+/// exactly; with `--trace` it tells what happened.
+@main
+struct Simulate {
+    static func main() {
+        var seeds: ClosedRange<UInt64> = 1...20
+        var steps = 40
+        var trace = false
+        var arguments = Array(CommandLine.arguments.dropFirst())
+        while !arguments.isEmpty {
+            let option = arguments.removeFirst()
+            switch option {
+            case "--seeds":
+                let ends = (arguments.isEmpty ? "" : arguments.removeFirst()).split(separator: "-").compactMap { UInt64($0) }
+                guard let first = ends.first, let last = ends.last, first <= last else {
+                    fail("--seeds takes A-B or A")
+                }
+                seeds = first...last
+            case "--steps":
+                guard let count = Int(arguments.isEmpty ? "" : arguments.removeFirst()), count > 0 else {
+                    fail("--steps takes a number of faults")
+                }
+                steps = count
+            case "--trace": trace = true
+            default: fail("unknown option '\(option)'; there are --seeds A-B, --steps N and --trace")
+            }
+        }
+        run(seeds, steps: steps, trace: trace)
+    }
+
+    static func run(_ seeds: ClosedRange<UInt64>, steps: Int, trace: Bool) {
+        var failed = 0
+        var operations = 0
+        var faults: [String: Int] = [:]
+        for seed in seeds {
+            do {
+                let cluster = try SimulatedCluster(seed: seed, osds: 3 + Int(seed % 2), trace: trace)
+                let problems = try cluster.check(steps: steps)
+                operations += cluster.operations
+                faults.merge(cluster.faults) { $0 + $1 }
+                if trace { for line in cluster.lines { print(line) } }
+                for problem in problems { print(problem) }
+                if !problems.isEmpty { failed += 1 }
+            } catch {
+                print("seed \(seed): \(error)")
+                failed += 1
+            }
+        }
+        let counts = faults.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
+        print("\(seeds.count) seeds, \(operations) operations, \(counts)")
+        print("\(seeds.count - failed) passed, \(failed) failed")
+        exit(failed == 0 ? 0 : 1)
+    }
+
+    static func fail(_ text: String) -> Never {
+        fputs("simulate: \(text)\n", stderr)
+        exit(22)
+    }
+}

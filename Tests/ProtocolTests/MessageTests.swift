@@ -1,0 +1,127 @@
+import ClusterMap
+import Foundation
+import Protocol
+import Testing
+import Wire
+
+@Suite struct MessageTests {
+    let object = ObjectID(pool: PoolID(3), hash: 0x1234_5678, name: ObjectName("rbd_data.1.0000000000000000"))
+    let group = PGID(pool: PoolID(3), seed: 5)
+    func v(_ counter: UInt64) -> Version { Version(epoch: Epoch(4), counter: counter) }
+
+    /// One of everything that can be said.
+    var samples: [Message] {
+        let entry = LogEntry(
+            kind: .modify, object: object, version: v(2), prior: v(1), request: RequestID(client: 1, number: 2))
+        var info = GroupInfo(group: group)
+        info.lastUpdate = v(2)
+        var part = ObjectPart(object: object, version: v(2), exists: true, size: 100)
+        part.data = Bytes(repeating: 7, count: 50)
+        part.attributes = [Attribute("_", Bytes("x"))]
+        part.omap = [KeyValue(Bytes("k"), Bytes("v"))]
+        let transaction = Transaction([
+            .touch(object), .write(object, offset: 5, data: Bytes("data")), .zero(object, offset: 0, length: 9),
+            .truncate(object, size: 3), .remove(object), .setAttribute(object, name: "a", value: Bytes("b")),
+            .removeAttribute(object, name: "a"), .setOmap(object, entries: [KeyValue(Bytes("k"), Bytes("v"))]),
+            .removeOmap(object, keys: [Bytes("k")]), .clearOmap(object),
+            .setGroupKeys(group, entries: [KeyValue(Bytes("k"), Bytes("v"))]),
+            .removeGroupKeys(group, from: Bytes("a"), to: Bytes("b")), .removeGroup(group),
+        ])
+        let missing = [MissingObject(object: object, need: v(2), have: v(1))]
+        let bodies: [GroupMessage.Body] = [
+            .replicate(entry: entry, operations: transaction, trimTo: v(1)), .replicated(v(2), isFull: true), .queryInfo,
+            .info(info), .queryLog(since: v(1)), .log(info, entries: [entry], missing: missing),
+            .activate(
+                Activation(info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object])),
+            .activated, .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
+            .cannotPush(object, need: v(2)), .scan(after: object, limit: 10),
+            .scanned([ObjectVersion(object, v(2))], more: true), .backfilled(lastUpdate: v(2)), .backfillStored,
+            .started(Epoch(4)),
+        ]
+        let steps: [ObjectOperation] = [
+            .read(offset: 1, length: 2), .stat, .getAttribute(name: "a"), .getOmap(keys: [Bytes("k")]),
+            .listOmap(after: .empty, prefix: Bytes("p"), limit: 5), .listWatchers, .assertExists,
+            .compareOmap(key: Bytes("k"), expected: nil), .compareOmap(key: Bytes("k"), expected: Bytes("v")),
+            .create(exclusive: true), .write(offset: 1, data: Bytes("d")), .writeFull(data: Bytes("d")),
+            .zero(offset: 1, length: 2), .truncate(size: 3), .remove, .setAttribute(name: "a", value: Bytes("v")),
+            .setOmap(entries: [KeyValue(Bytes("k"), Bytes("v"))]), .removeOmap(keys: [Bytes("k")]),
+            .watch(cookie: 1, timeoutMilliseconds: 2), .unwatch(cookie: 1),
+            .listObjects(after: object, prefix: Bytes("rbd"), limit: 3),
+        ]
+        let uuid = UniqueID(high: 1, low: 2)
+        let endpoint = Endpoint(host: "127.0.0.1", port: 1)
+        let monitor: [MonitorMessage] = [
+            .subscribe(have: Epoch(3)), .maps(MapUpdate(cluster: uuid, full: Bytes("f"), increments: [Bytes("i")])),
+            .boot(OSDBoot(id: OSDID(1), uuid: uuid, incarnation: 5, endpoint: endpoint)),
+            .failure(OSDFailure(reporter: OSDID(1), target: OSDID(2), incarnation: 5)),
+            .statistics(
+                OSDStatistics(
+                    id: OSDID(1), incarnation: 5, epoch: Epoch(3), capacity: 10, used: 5,
+                    groups: [
+                        GroupStatistics(group: group, state: .down, waitingFor: [OSDID(2)], lastUpdate: v(2))
+                    ])),
+            .leaving(OSDID(1), incarnation: 5),
+            .command(CommandRequest(number: 1, words: ["osd", "tree"], arguments: ["format": "json"])),
+            .commandReply(CommandReply(number: 1, errno: 2, message: "no", output: Bytes("{}"))),
+        ]
+        return bodies.map { .group(GroupMessage(group: group, interval: Epoch(4), body: $0)) }
+            + monitor.map { .monitor($0) } + [
+                .operation(
+                    OperationRequest(
+                        id: RequestID(client: 1, number: 2), epoch: Epoch(4), group: group, object: object, steps: steps)),
+                .operationReply(OperationReply(number: 1, outcome: .misdirected(Epoch(9)))),
+                .operationReply(OperationReply(number: 1, outcome: .done(errno: 0), version: v(2), outputs: [Bytes("o")])),
+            ]
+    }
+
+    @Test func everyMessageRoundTrips() throws {
+        for message in samples {
+            let bytes = message.encoded
+            #expect(try Message(decoding: bytes).encoded == bytes, "\(message)")
+        }
+    }
+
+    /// Whatever is done to a message, decoding ends with a message or an error.
+    @Test func damagedMessagesAreErrorsOrOtherMessages() {
+        let seed = ProcessInfo.processInfo.environment["NACRE_SEED"].flatMap { UInt64($0) } ?? 1
+        var random = SplitMix(state: seed)
+        var errors = 0
+        for message in samples {
+            let bytes = message.encoded.array
+            for length in 0..<min(bytes.count, 200) where (try? Message(decoding: Bytes(Array(bytes[..<length])))) == nil {
+                errors += 1
+            }
+            for _ in 0..<300 {
+                var damaged = bytes
+                for _ in 0..<Int.random(in: 1...4, using: &random) {
+                    damaged[Int.random(in: 0..<damaged.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+                }
+                if (try? Message(decoding: Bytes(damaged))) == nil { errors += 1 }
+            }
+        }
+        #expect(errors > 1000, "seed \(seed): damage hardly ever noticed")
+    }
+
+    @Test func reversedHashOrderMakesGroupsRanges() {
+        for bits in [0, 1, 5, 32] {
+            let seed: UInt32 = bits == 0 ? 0 : bits == 32 ? 0xdead_beef : 1
+            let range = ObjectRange(pool: PoolID(1), seed: seed, bits: bits)
+            for hash in (0..<2000).map({ UInt32($0) &* 2_654_435_761 }) + [seed] {
+                let inside = bits == 0 || hash & (UInt32.max >> UInt32(32 - bits)) == seed
+                let object = ObjectID(pool: PoolID(1), hash: hash, name: ObjectName("o"))
+                #expect(range.contains(object) == inside)
+            }
+        }
+    }
+
+    private struct SplitMix: RandomNumberGenerator {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state &+= 0x9e37_79b9_7f4a_7c15
+            var z = state
+            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+            return z ^ (z >> 31)
+        }
+    }
+}

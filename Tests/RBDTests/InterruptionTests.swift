@@ -1,0 +1,158 @@
+import ClientTestSupport
+import Protocol
+import RADOS
+import Synchronization
+import Testing
+import Wire
+
+@testable import RBD
+
+/// Commands that die before any of their requests, or meet another command there.
+@Suite struct InterruptionTests {
+    /// Runs `body` with the pool stopping before request 0, 1, 2 … until it runs through; returns how many it took.
+    private func forEveryStop(
+        prepare: (ImageBench) async throws -> Void, interrupt: (ImageBench) async throws -> Void,
+        then check: (ImageBench, String) async throws -> Void
+    ) async throws -> Int {
+        var stop = 0
+        while true {
+            let bench = ImageBench()
+            try await prepare(bench)
+            bench.pool.begin(stopsBefore: stop)
+            let ended = (try? await interrupt(bench)) != nil
+            bench.pool.begin()
+            try await check(bench, "stopped before request \(stop)")
+            if ended { return stop }
+            stop += 1
+        }
+    }
+
+    @Test func createRepeatedCompletesACreate() async throws {
+        let stops = try await forEveryStop(
+            prepare: { _ in },
+            interrupt: { try await $0.images.create("x", size: ByteCount(111)) },
+            then: { bench, comment in
+                let again = try? await bench.images.create("x", size: ByteCount(222))
+                try await bench.expectOnly("x", size: again == nil ? 111 : 222, comment)
+            })
+        #expect(stops >= 4)
+    }
+
+    @Test func removeClearsAnInterruptedCreate() async throws {
+        _ = try await forEveryStop(
+            prepare: { _ in },
+            interrupt: { try await $0.images.create("x", size: ByteCount(111)) },
+            then: { bench, comment in
+                try? await bench.images.remove("x")
+                try await bench.expectNothing(comment)
+            })
+    }
+
+    @Test func removeRepeatedCompletesARemoval() async throws {
+        let stops = try await forEveryStop(
+            prepare: { bench in
+                let info = try await bench.images.create("x", size: ByteCount(1 << 30))
+                try await bench.putData(info, [0, 1, 2, 3, 20, 40])
+            },
+            interrupt: { try await $0.images.remove("x") },
+            then: { bench, comment in
+                try? await bench.images.remove("x")
+                try await bench.expectNothing(comment)
+            })
+        #expect(stops >= 12)
+    }
+
+    @Test func createAfterAnInterruptedRemovalNeverShowsOldData() async throws {
+        _ = try await forEveryStop(
+            prepare: { bench in
+                let info = try await bench.images.create("x", size: ByteCount(1 << 30))
+                try await bench.putData(info, [0, 1, 2])
+            },
+            interrupt: { try await $0.images.remove("x") },
+            then: { bench, comment in
+                if (try? await bench.images.create("x", size: ByteCount(5))) == nil {
+                    try? await bench.images.remove("x")
+                    try await bench.images.create("x", size: ByteCount(5))
+                }
+                try await bench.expectOnly("x", size: 5, comment)
+            })
+    }
+
+    @Test func resizeRepeatedLeavesNothingBeyondTheEnd() async throws {
+        _ = try await forEveryStop(
+            prepare: { bench in
+                let info = try await bench.images.create("x", size: ByteCount(1 << 30))
+                try await bench.putData(info, [0, 5, 9, 30])
+            },
+            interrupt: { try await $0.images.resize("x", to: ByteCount(5 << 22), allowShrink: true) },
+            then: { bench, comment in
+                try await bench.images.resize("x", to: ByteCount(5 << 22), allowShrink: true)
+                #expect(bench.objects.filter { $0.contains("rbd_data") }.count == 1, "\(comment)")
+                #expect(try await bench.images.info("x").header.size == ByteCount(5 << 22), "\(comment)")
+            })
+    }
+
+    @Test func growingAfterAnInterruptedShrinkShowsZeros() async throws {
+        _ = try await forEveryStop(
+            prepare: { bench in
+                let info = try await bench.images.create("x", size: ByteCount(1 << 30))
+                try await bench.putData(info, [0, 5, 9, 30])
+            },
+            interrupt: { try await $0.images.resize("x", to: ByteCount(5 << 22), allowShrink: true) },
+            then: { bench, comment in
+                guard try await bench.images.info("x").header.size == ByteCount(5 << 22) else { return }
+                try await bench.images.resize("x", to: ByteCount(1 << 30))
+                #expect(bench.objects.filter { $0.contains("rbd_data") }.count == 1, "\(comment)")
+            })
+    }
+
+    /// A second creator comes before any request of the first: one of them makes the image, the other is told.
+    @Test func oneOfTwoCreatorsSucceeds() async throws {
+        for request in 0..<6 {
+            let bench = ImageBench()
+            let second = Mutex(false)
+            bench.pool.interpose(before: request) {
+                let isMade = (try? await bench.images.create("x", size: ByteCount(222))) != nil
+                second.withLock { $0 = isMade }
+            }
+            let first = (try? await bench.images.create("x", size: ByteCount(111))) != nil
+            #expect(first != second.withLock { $0 }, "before request \(request)")
+            try await bench.expectOnly("x", size: first ? 111 : 222, "before request \(request)")
+        }
+    }
+
+    /// A removal comes before any request of a creation, and the other way round: what remains is whole or can be removed.
+    @Test func creatingAndRemovingAtOnceLeavesNothingBroken() async throws {
+        for request in 0..<12 {
+            for createsFirst in [true, false] {
+                let bench = ImageBench()
+                let comment = "\(createsFirst ? "removal in a creation" : "creation in a removal") at \(request)"
+                if !createsFirst {
+                    let info = try await bench.images.create("x", size: ByteCount(1 << 30))
+                    try await bench.putData(info, [1, 2])
+                }
+                bench.pool.interpose(before: request) {
+                    if createsFirst {
+                        try? await bench.images.remove("x")
+                    } else {
+                        _ = try? await bench.images.create("x", size: ByteCount(5))
+                    }
+                }
+                if createsFirst {
+                    _ = try? await bench.images.create("x", size: ByteCount(5))
+                } else {
+                    try? await bench.images.remove("x")
+                }
+                bench.pool.begin()
+                if (try? await bench.images.info("x")) != nil {
+                    try await bench.expectOnly("x", size: 5, comment)
+                } else {
+                    // Not there: a creation must succeed, after a removal at most.
+                    try? await bench.images.remove("x")
+                    try await bench.images.create("x", size: ByteCount(9))
+                    try await bench.expectOnly("x", size: 9, comment)
+                }
+            }
+        }
+    }
+}
