@@ -19,9 +19,11 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "nacre",
     dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+        .package(url: "https://github.com/ordo-one/TextTable.git", exact: "0.0.2"),
     ],
     targets: [
         .target(name: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
@@ -41,6 +43,10 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "MonitorClient", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", deque, logging] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "Monitor",
+            dependencies: ["CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Protocol", "Wire", logging] + nio,
             swiftSettings: settings),
         .target(
             name: "OSD",
@@ -65,12 +71,48 @@ let package = Package(
             dependencies: ["NBD", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: settings),
         .target(
+            name: "Commands",
+            dependencies: [
+                "ClusterMap", "Monitor", "Protocol", "RADOS", "RBD", "Wire", logging,
+                .product(name: "TextTable", package: "TextTable"),
+            ] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "Nacre",
+            dependencies: [
+                "ClusterMap", "Commands", "Gateway", "Monitor", "NBD", "OSD", "RADOS", "Wire", logging,
+            ] + nio,
+            swiftSettings: settings),
+        .executableTarget(
+            name: "nacre",
+            dependencies: [
+                "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+        .target(
             name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
             exclude: ["Cluster"], swiftSettings: settings),
 
+        .testTarget(name: "HouseTests", swiftSettings: settings),
+        .testTarget(
+            name: "MonitorTests",
+            dependencies: [
+                "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "Protocol", "Wire", logging,
+            ] + nio,
+            swiftSettings: settings),
+        .testTarget(
+            name: "CommandsTests", dependencies: ["Commands", "Monitor", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "MessengerTests", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", logging] + nio,
+            swiftSettings: settings),
+        .testTarget(
+            name: "MonitorClientTests",
+            dependencies: ["ClusterMap", "CRUSH", "Messenger", "MonitorClient", "Protocol", "Wire"] + nio,
             swiftSettings: settings),
         .testTarget(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],

@@ -41,7 +41,9 @@ import Testing
         for file in tree.files(in: "Sources") {
             guard let room = file.room else { continue }
             for line in file.lines where line.contains("import ") {
-                guard let match = line.wholeMatch(of: #/\s*(?:@\w+(?:\([^)]*\))?\s+|public\s+)*import\s+(?:\w+\s+)?(\w+)[.\w]*/#)
+                guard
+                    let match = line.wholeMatch(
+                        of: #/\s*(?:@\w+(?:\([^)]*\))?\s+|public\s+)*import\s+(?:\w+\s+)?(\w+)[.\w]*/#)
                 else { continue }
                 let other = String(match.1)
                 guard rooms.contains(other), other != room else { continue }
@@ -86,7 +88,8 @@ import Testing
         let printing: Set<String> = ["Commands", "nacre"]
         for file in tree.files(in: "Sources") {
             guard let room = file.room, !printing.contains(room), !Layers.workshops.contains(room) else { continue }
-            for (number, line) in file.lines.enumerated() where line.contains("print(") && line.contains(#/(^|[^\w.`])print\(/#) {
+            for (number, line) in file.lines.enumerated()
+            where line.contains("print(") && line.contains(#/(^|[^\w.`])print\(/#) {
                 Issue.record("\(file.path):\(number + 1) prints: give it to the log or to who asked")
             }
         }

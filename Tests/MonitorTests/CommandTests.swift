@@ -14,7 +14,7 @@ import Wire
         let client = world.open(.client)
         let again = try world.command(
             client, 1, "osd new", ["uuid": osds[1].uuid.description, "host": "pearl", "size": "1"])
-        #expect(try NewOSD(json: again.output).osdid == 1)
+        #expect(String(again.output) == "1")
         try world.command(client, 2, "osd rm", ["ids": "1"])
         #expect(try world.newOSD().id == OSDID(1))
         let tree = try OSDTree(json: try world.command(client, 3, "osd tree").output)
@@ -25,42 +25,46 @@ import Wire
         #expect(tree.stray.isEmpty)
     }
 
-    @Test(arguments: [
-        ("osd new", ["uuid": "x", "host": "pearl", "weight": "1"], EINVAL, "UUID"),
-        ("osd new", ["uuid": "00000000-0000-4000-8000-000000000001", "weight": "1"], EINVAL, "'host'"),
-        ("osd new", ["uuid": "00000000-0000-4000-8000-000000000001", "host": "a b", "weight": "1"], EINVAL, "CRUSH"),
-        ("osd new", ["uuid": "00000000-0000-4000-8000-000000000001", "host": "p", "weight": "-1"], EINVAL, "TiB"),
-        ("osd rm", ["ids": "0"], EBUSY, "osd.0 is up"),
-        ("osd purge", ["ids": "0"], EPERM, "--yes-i-really-mean-it"),
-        ("osd out", ["ids": "7"], ENOENT, "osd.7 does not exist"),
-        ("osd in", ["ids": "osd.x"], EINVAL, "osd.NUMBER"),
-        ("osd down", [:], EINVAL, "'ids'"),
-        ("osd map", ["pool": "none", "object": "o"], ENOENT, "'none'"),
-        ("osd map", ["pool": "rbd", "object": String(repeating: "o", count: 256)], ENAMETOOLONG, "255"),
-        ("pool create", ["pool": "a/b"], EINVAL, "'/'"),
-        ("pool create", ["pool": "a@b"], EINVAL, "'@'"),
-        ("pool create", ["pool": ".mgr"], EINVAL, "'.'"),
-        ("pool create", ["pool": String(repeating: "p", count: 256)], ENAMETOOLONG, "255"),
-        ("pool create", ["pool": ""], EINVAL, "'pool'"),
-        ("pool create", ["pool": "p", "pg_num": "0"], EINVAL, "65536"),
-        ("pool create", ["pool": "p", "pg_num": "-1"], EINVAL, "65536"),
-        ("pool create", ["pool": "p", "pg_num": "99999999999999999999"], EINVAL, "65536"),
-        ("pool create", ["pool": "p", "pg_num": "65536"], ERANGE, "pg_num"),
-        ("pool create", ["pool": "p", "size": "11"], EINVAL, "10"),
-        ("pool create", ["pool": "p", "size": "2", "min_size": "3"], EINVAL, "min_size"),
-        ("pool create", ["pool": "p", "size": "1"], EPERM, "--yes-i-really-mean-it"),
-        ("pool create", ["pool": "p", "rule": "fast"], ENOENT, "replicated_rule"),
-        ("pool set", ["pool": "rbd", "var": "pg_num", "val": "128"], EOPNOTSUPP, "pg_num"),
-        ("pool set", ["pool": "rbd", "var": "colour", "val": "1"], EINVAL, "min_size"),
-        ("pool set", ["pool": "rbd", "var": "min_size", "val": "4"], EINVAL, "3"),
-        ("pool get", ["pool": "rbd", "var": "colour"], EINVAL, "min_size"),
-        ("pool get", ["pool": "none"], ENOENT, "'none'"),
-        ("pool rename", ["srcpool": "none", "destpool": "x"], ENOENT, "'none'"),
-        ("pool rename", ["srcpool": "rbd", "destpool": "rbd"], EEXIST, "'rbd'"),
-        ("pool delete", ["pool": "rbd", "pool2": "rbd"], EPERM, "--yes-i-really-really-mean-it"),
-        ("pool delete", ["pool": "rbd", "yes-i-really-really-mean-it": "true"], EPERM, "twice"),
-        ("make coffee", [:], EINVAL, "'make coffee'"),
-    ] as [(String, [String: String], Int32, String)])
+    @Test(
+        arguments: [
+            ("osd new", ["uuid": "x", "host": "pearl", "weight": "1"], EINVAL, "UUID"),
+            ("osd new", ["uuid": "00000000-0000-4000-8000-000000000001", "weight": "1"], EINVAL, "'host'"),
+            (
+                "osd new", ["uuid": "00000000-0000-4000-8000-000000000001", "host": "a b", "weight": "1"], EINVAL,
+                "CRUSH"
+            ),
+            ("osd new", ["uuid": "00000000-0000-4000-8000-000000000001", "host": "p", "weight": "-1"], EINVAL, "TiB"),
+            ("osd rm", ["ids": "0"], EBUSY, "osd.0 is up"),
+            ("osd purge", ["ids": "0"], EPERM, "--yes-i-really-mean-it"),
+            ("osd out", ["ids": "7"], ENOENT, "osd.7 does not exist"),
+            ("osd in", ["ids": "osd.x"], EINVAL, "osd.NUMBER"),
+            ("osd down", [:], EINVAL, "'ids'"),
+            ("osd map", ["pool": "none", "object": "o"], ENOENT, "'none'"),
+            ("osd map", ["pool": "rbd", "object": String(repeating: "o", count: 256)], ENAMETOOLONG, "255"),
+            ("pool create", ["pool": "a/b"], EINVAL, "'/'"),
+            ("pool create", ["pool": "a@b"], EINVAL, "'@'"),
+            ("pool create", ["pool": ".mgr"], EINVAL, "'.'"),
+            ("pool create", ["pool": String(repeating: "p", count: 256)], ENAMETOOLONG, "255"),
+            ("pool create", ["pool": ""], EINVAL, "'pool'"),
+            ("pool create", ["pool": "p", "pg_num": "0"], EINVAL, "65536"),
+            ("pool create", ["pool": "p", "pg_num": "-1"], EINVAL, "65536"),
+            ("pool create", ["pool": "p", "pg_num": "99999999999999999999"], EINVAL, "65536"),
+            ("pool create", ["pool": "p", "pg_num": "65536"], ERANGE, "pg_num"),
+            ("pool create", ["pool": "p", "size": "11"], EINVAL, "10"),
+            ("pool create", ["pool": "p", "size": "2", "min_size": "3"], EINVAL, "min_size"),
+            ("pool create", ["pool": "p", "size": "1"], EPERM, "--yes-i-really-mean-it"),
+            ("pool create", ["pool": "p", "rule": "fast"], ENOENT, "replicated_rule"),
+            ("pool set", ["pool": "rbd", "var": "pg_num", "val": "128"], EOPNOTSUPP, "pg_num"),
+            ("pool set", ["pool": "rbd", "var": "colour", "val": "1"], EINVAL, "min_size"),
+            ("pool set", ["pool": "rbd", "var": "min_size", "val": "4"], EINVAL, "3"),
+            ("pool get", ["pool": "rbd", "var": "colour"], EINVAL, "min_size"),
+            ("pool get", ["pool": "none"], ENOENT, "'none'"),
+            ("pool rename", ["srcpool": "none", "destpool": "x"], ENOENT, "'none'"),
+            ("pool rename", ["srcpool": "rbd", "destpool": "rbd"], EEXIST, "'rbd'"),
+            ("pool delete", ["pool": "rbd", "pool2": "rbd"], EPERM, "--yes-i-really-really-mean-it"),
+            ("pool delete", ["pool": "rbd", "yes-i-really-really-mean-it": "true"], EPERM, "twice"),
+            ("make coffee", [:], EINVAL, "'make coffee'"),
+        ] as [(String, [String: String], Int32, String)])
     func badInputIsNamed(_ words: String, _ arguments: [String: String], _ errno: Int32, _ part: String) throws {
         let world = try World()
         _ = try world.threeUp()
@@ -101,7 +105,8 @@ import Wire
         let back = world.open(.client, incarnation: 42)
         #expect(try world.command(back, 1, "pool create", ["pool": "images"]) == first)
         let other = world.open(.client, incarnation: 43)
-        #expect(try world.command(other, 1, "pool create", ["pool": "images"]).message == "pool 'images' already exists")
+        #expect(
+            try world.command(other, 1, "pool create", ["pool": "images"]).message == "pool 'images' already exists")
         // While it is being stored, too.
         world.commitsAtOnce = false
         let request = CommandRequest(number: 2, words: ["pool", "create"], arguments: ["pool": "more"])
@@ -134,7 +139,8 @@ import Wire
         let world = try World()
         let osds = try world.threeUp()
         let client = world.open(.client)
-        #expect(try world.command(client, 1, "osd out", ["ids": "0 osd.1"]).message == "marked out osd.0, marked out osd.1")
+        #expect(
+            try world.command(client, 1, "osd out", ["ids": "0 osd.1"]).message == "marked out osd.0, marked out osd.1")
         #expect(try world.command(client, 2, "osd out", ["ids": "0"]).message == "osd.0 is out already")
         #expect(world.map.osds.values.count(where: \.isIn) == 1)
         try world.command(client, 3, "osd in", ["ids": "0 1"])

@@ -48,7 +48,10 @@ import Wire
         let status = try status(world)
         #expect(status.osdmap.numUpOsds == 2 && status.osdmap.numInOsds == 3)
         #expect(states(status) == ["64 undersized"])
-        #expect(status.pgmap.waiting.map { "\($0.pgid) \($0.count) \($0.reason)" } == ["1.0 64 waits for osd.2 (down since epoch 8)"])
+        #expect(
+            status.pgmap.waiting.map { "\($0.pgid) \($0.count) \($0.reason)" } == [
+                "1.0 64 waits for osd.2 (down since epoch 8)"
+            ])
         #expect(status.health.checks["OSD_DOWN"]?.detail.map(\.message) == ["osd.2 is down since epoch 8"])
         #expect(status.health.checks["PG_DEGRADED"]?.summary.count == 64)
         let inactive = try #require(status.health.checks["PG_AVAILABILITY"])

@@ -7,7 +7,8 @@ import Wire
 
 /// Any order of what OSDs, clients, time and power cuts do. The seed makes the run; `NACRE_SEED` gives another.
 @Suite struct RandomTests {
-    static let seeds: [UInt64] = getenv("NACRE_SEED").flatMap { UInt64(String(cString: $0)) }.map { [$0] } ?? Array(1...4)
+    static let seeds: [UInt64] =
+        getenv("NACRE_SEED").flatMap { UInt64(String(cString: $0)) }.map { [$0] } ?? Array(1...4)
 
     @Test(arguments: seeds)
     func whateverHappensTheMapIsOneLog(seed: UInt64) throws {
@@ -88,16 +89,23 @@ private final class RandomRun {
             let uuid = UniqueID(high: 0x4000, low: 2 << 62 | UInt64.random(in: 0..<6, using: &random))
             execute(["osd", "new"], ["uuid": uuid.description, "host": "pearl", "weight": "0.01"])
         case 5..<9: boot()
-        case 9: if let osd = osds.randomElement(using: &random), let other = osds.randomElement(using: &random) {
-            world.receive(osd.failure(of: other), from: osd.session)
-        }
-        case 10: if let osd = osds.randomElement(using: &random) {
-            world.receive(.leaving(osd.id, incarnation: osd.incarnation), from: osd.session)
-        }
-        case 11: if let osd = osds.randomElement(using: &random) {
-            random.next() % 2 == 0 ? world.core.sessionInterrupted(osd.session) : world.core.sessionResumed(osd.session)
-        }
-        case 12: if let osd = osds.randomElement(using: &random) { world.receive(osd.statistics(world.map), from: osd.session) }
+        case 9:
+            if let osd = osds.randomElement(using: &random), let other = osds.randomElement(using: &random) {
+                world.receive(osd.failure(of: other), from: osd.session)
+            }
+        case 10:
+            if let osd = osds.randomElement(using: &random) {
+                world.receive(.leaving(osd.id, incarnation: osd.incarnation), from: osd.session)
+            }
+        case 11:
+            if let osd = osds.randomElement(using: &random) {
+                random.next() % 2 == 0
+                    ? world.core.sessionInterrupted(osd.session) : world.core.sessionResumed(osd.session)
+            }
+        case 12:
+            if let osd = osds.randomElement(using: &random) {
+                world.receive(osd.statistics(world.map), from: osd.session)
+            }
         case 13: world.advance(UInt64.random(in: 1...3000, using: &random))
         case 14: execute(["osd", random.next() % 2 == 0 ? "out" : "in"], ["ids": "\(random.next() % 6)"])
         case 15: execute(["osd", random.next() % 2 == 0 ? "down" : "rm"], ["ids": "\(random.next() % 6)"])
@@ -120,7 +128,8 @@ private final class RandomRun {
     /// An OSD of the map boots: a daemon that runs, or another run of it.
     private func boot() {
         guard let (id, record) = world.map.osdsInOrder.randomElement(using: &random) else { return }
-        var osd = osds.first { $0.id == id && $0.uuid == record.uuid }
+        var osd =
+            osds.first { $0.id == id && $0.uuid == record.uuid }
             ?? TestOSD(id: id, uuid: record.uuid, incarnation: random.next(), session: world.open(.osd(id)))
         osds.removeAll { $0.id == id }
         if random.next() % 3 == 0 {
@@ -148,7 +157,9 @@ private final class RandomRun {
         let before = stored ? world.pending?.result ?? world.map.encoded : world.map.encoded
         try world.restart(storingProposal: stored)
         #expect(world.map.encoded == before, "the map that is loaded is the one that was stored last")
-        osds = osds.map { TestOSD(id: $0.id, uuid: $0.uuid, incarnation: $0.incarnation, session: world.open(.osd($0.id))) }
+        osds = osds.map {
+            TestOSD(id: $0.id, uuid: $0.uuid, incarnation: $0.incarnation, session: world.open(.osd($0.id)))
+        }
         try connectClients()
         for one in subscribers {
             one.session = world.open(one.osd.map { .osd($0) } ?? .client, incarnation: 3)

@@ -29,7 +29,8 @@ import Wire
         try world.command(client, 1, "osd out", ["ids": "osd.0"])
         #expect(
             world.transcript() == [
-                "propose 3: osd.0 down out", "to \(client): maps increment 3", "to \(client): reply 1: ok marked out osd.0",
+                "propose 3: osd.0 down out", "to \(client): maps increment 3",
+                "to \(client): reply 1: ok marked out osd.0",
             ])
         world.core.sessionClosed(client)
         let other = world.open(.client, incarnation: 8)

@@ -144,7 +144,8 @@ import Wire
         world.core.sessionResumed(osds[0].session)
         // It came back in a session of its own and went on in the same run.
         let again = world.open(.osd(osds[2].id))
-        world.receive(.boot(TestOSD(id: osds[2].id, uuid: osds[2].uuid, incarnation: 102, session: again).boot), from: again)
+        world.receive(
+            .boot(TestOSD(id: osds[2].id, uuid: osds[2].uuid, incarnation: 102, session: again).boot), from: again)
         world.advance(1)
         #expect(world.transcript() == ["propose 8: osd.1 down"])
         world.advance(5000)

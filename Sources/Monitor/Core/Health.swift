@@ -13,7 +13,8 @@ extension ClusterView {
     /// Every check that finds something, under the names that administrators know.
     var health: HealthReport {
         var checks: [String: HealthReport.Check] = [:]
-        func add(_ name: String, _ severity: HealthReport.Severity, _ message: String, count: Int, _ details: [String]) {
+        func add(_ name: String, _ severity: HealthReport.Severity, _ message: String, count: Int, _ details: [String])
+        {
             guard count > 0 else { return }
             let lines = details.prefix(MonitorBounds.healthDetails).map { HealthReport.Check.Detail(message: $0) }
             checks[name] = HealthReport.Check(

@@ -124,7 +124,9 @@ public final class MapLog {
     private func decodeMap(_ bytes: Bytes, epoch: Epoch) throws(MapLogError) -> OSDMap {
         do throws(WireError) {
             let map = try OSDMap(decoding: bytes)
-            guard map.epoch == epoch, map.cluster == cluster else { throw WireError("it is of another epoch or cluster") }
+            guard map.epoch == epoch, map.cluster == cluster else {
+                throw WireError("it is of another epoch or cluster")
+            }
             return map
         } catch {
             throw MapLogError("the map of epoch \(epoch) in the monitor's store is damaged: \(error)")

@@ -51,7 +51,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     }
 
     /// A monitor that starts with the newest map of its log. Every OSD that the map says is up gets the whole grace.
-    public init(identity: MonitorIdentity, map: OSDMap, times: MonitorTimes = MonitorTimes(), environment: Environment) {
+    public init(identity: MonitorIdentity, map: OSDMap, times: MonitorTimes = MonitorTimes(), environment: Environment)
+    {
         MonitorBounds.check()
         precondition(map.epoch >= Epoch(1), "a monitor begins with a map")
         self.identity = identity

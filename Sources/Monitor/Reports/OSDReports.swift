@@ -109,11 +109,3 @@ public struct PoolReport: Report, Hashable, Sendable {
     /// What it is for; empty for none.
     public var application: String
 }
-
-/// The answer to `osd new`.
-public struct NewOSD: Report, Hashable, Sendable {
-    /// The number of the OSD with this uuid.
-    public var osdid: Int32
-    /// The cluster's id.
-    public var fsid: String
-}

@@ -133,7 +133,7 @@ final class World: MonitorEnvironment {
         let uuid = UniqueID(high: 0xabc0_0000_0000_4000 | nextSession, low: 0x8000_0000_0000_0000 | nextSession)
         let reply = try command(
             client, 1, "osd new", ["uuid": uuid.description, "host": host, "size": "\(size)"])
-        let id = OSDID(try NewOSD(json: reply.output).osdid)
+        let id = OSDID(try #require(Int32(String(reply.output))))
         core.sessionClosed(client)
         return TestOSD(id: id, uuid: uuid, incarnation: 100 + UInt64(id.rawValue), session: open(.osd(id)))
     }

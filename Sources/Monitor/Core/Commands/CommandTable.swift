@@ -173,7 +173,8 @@ struct CommandArguments {
     ) throws(CommandFailure) -> Value {
         guard let value = Value(text), range.contains(value) else {
             throw CommandFailure(
-                EINVAL, "\(name) is '\(Text.short(text))': give a number from \(range.lowerBound) to \(range.upperBound)")
+                EINVAL,
+                "\(name) is '\(Text.short(text))': give a number from \(range.lowerBound) to \(range.upperBound)")
         }
         return value
     }

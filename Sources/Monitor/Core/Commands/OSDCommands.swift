@@ -18,7 +18,7 @@ enum OSDCommands {
         let host = try arguments.required("host")
         let weight = try weight(arguments)
         if let known = draft.map.osds.first(where: { $0.value.uuid == uuid })?.key {
-            return result(known, "\(known) has this disk already", draft.map)
+            return result(known, "\(known) has this disk already")
         }
         guard
             let id = (0..<Int32(MapLimits.osds)).lazy.map({ OSDID($0) }).first(where: { draft.map.osds[$0] == nil })
@@ -36,12 +36,13 @@ enum OSDCommands {
         }
         draft.settle(id, OSDRecord(uuid: uuid))
         draft.setCRUSH(crush)
-        return result(id, "\(id) is registered on host \(Text.short(host))", draft.map)
+        return result(id, "\(id) is registered on host \(Text.short(host))")
     }
 
-    private static func result(_ id: OSDID, _ message: String, _ map: OSDMap) -> CommandResult {
-        var result = CommandResult(NewOSD(osdid: id.rawValue, fsid: map.cluster.description))
-        result.message = message
+    private static func result(_ id: OSDID, _ message: String) -> CommandResult {
+        var result = CommandResult(message)
+        // A number alone is JSON, and what scripts expect.
+        result.output = Bytes("\(id.rawValue)")
         return result
     }
 

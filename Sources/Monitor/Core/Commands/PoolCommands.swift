@@ -90,7 +90,8 @@ enum PoolCommands {
         let name = try arguments.required("pool")
         guard arguments.optional("pool2") == name, arguments.flag("yes-i-really-really-mean-it") else {
             throw CommandFailure(
-                EPERM, "this DESTROYS all data in pool '\(Text.short(name))': give its name twice and "
+                EPERM,
+                "this DESTROYS all data in pool '\(Text.short(name))': give its name twice and "
                     + "--yes-i-really-really-mean-it")
         }
         guard let pool = draft.map.pool(named: name) else {
@@ -137,7 +138,8 @@ enum PoolCommands {
         let isClean = name.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7f && $0 != "/" && $0 != "@" }
         guard isClean, !name.hasPrefix("."), !name.hasPrefix("-") else {
             throw CommandFailure(
-                EINVAL, "'\(Text.short(name))' cannot name a pool: leave out '/', '@' and spaces, and '.' or '-' at the "
+                EINVAL,
+                "'\(Text.short(name))' cannot name a pool: leave out '/', '@' and spaces, and '.' or '-' at the "
                     + "beginning")
         }
         return name
@@ -171,7 +173,8 @@ enum PoolCommands {
         let perOSD = (old + new) / osds
         guard perOSD <= MonitorBounds.groupsPerOSD else {
             throw CommandFailure(
-                ERANGE, "this would bring \(perOSD) copies of groups to each OSD, the limit is "
+                ERANGE,
+                "this would bring \(perOSD) copies of groups to each OSD, the limit is "
                     + "\(MonitorBounds.groupsPerOSD): choose a smaller pg_num or add OSDs")
         }
     }

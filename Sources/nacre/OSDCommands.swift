@@ -1,0 +1,91 @@
+import ArgumentParser
+import Commands
+
+struct OSDCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "osd",
+        abstract: "Run an OSD, or ask about OSDs.",
+        discussion: "`nacre osd --data DIR` runs an OSD; the subcommands ask the cluster.",
+        subcommands: [
+            OSDRunCommand.self, Tree.self, List.self, Stat.self, Dump.self, Usage.self, Map.self, In.self, Out.self,
+            Down.self, Remove.self, Purge.self, PoolCommand.self,
+        ], defaultSubcommand: OSDRunCommand.self)
+
+    struct Tree: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show the hierarchy with every OSD's state.")
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.osdTree() } }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "ls", abstract: "Show the numbers of all OSDs.")
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.listOSDs() } }
+    }
+
+    struct Stat: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show how many OSDs there are.")
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.osdStat() } }
+    }
+
+    struct Dump: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show the map.")
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.osdDump() } }
+    }
+
+    struct Usage: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "df", abstract: "Show how full OSDs are.")
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.osdUsage() } }
+    }
+
+    struct Map: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show where an object is, or would be.")
+        @Argument(help: "The pool's name.") var pool: String
+        @Argument(help: "The object's name.") var object: String
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.mapObject(pool: pool, object: object) } }
+    }
+
+    struct In: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Give data to OSDs again.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.mark(.in, osds) } }
+    }
+
+    struct Out: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Take data away from OSDs.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.mark(.out, osds) } }
+    }
+
+    struct Down: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take OSDs for dead. One that lives comes up again.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.mark(.down, osds) } }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "rm", abstract: "Take OSDs that are down out of the map.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.mark(.rm, osds) } }
+    }
+
+    struct Purge: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Take OSDs that are down out of the map for good.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @Flag(help: "Yes.") var yesIReallyMeanIt = false
+        @OptionGroup var asking: AskingOptions
+        func run() async throws {
+            try await asking.administrate { try await $0.mark(.purge, osds, isSure: yesIReallyMeanIt) }
+        }
+    }
+}
