@@ -1,8 +1,5 @@
+import Glibc
 import Simulation
-
-#if canImport(Glibc)
-    import Glibc
-#endif
 
 /// `simulate --seeds A-B [--steps N] [--trace]`: runs whole clusters under seeds and says which failed. A seed replays
 /// exactly; with `--trace` it tells what happened.
@@ -59,7 +56,8 @@ struct Simulate {
     }
 
     static func fail(_ text: String) -> Never {
-        fputs("simulate: \(text)\n", stderr)
+        let line = Array("simulate: \(text)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
         exit(22)
     }
 }

@@ -50,7 +50,7 @@ public final class SimulatedCluster {
         var map = NewCluster(cluster: id, failureDomain: .osd).firstMap
         for (index, disk) in disks.enumerated() {
             let osd = OSDID(Int32(index))
-            try map.crush.add(osd, weight: .one, under: "host\(index)")
+            try map.crush.add(osd, weight: .one, host: "host\(index)")
             map.osds[osd] = OSDRecord(uuid: disk.identity.store)
         }
         map.pools = [:]
