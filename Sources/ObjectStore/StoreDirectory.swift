@@ -9,7 +9,7 @@ public typealias DiskStore = ObjectStore<UringDevice, RocksDBStore>
 /// A directory that holds a store, locked for this process as long as the object lives: `block`, `meta/`, `lock`.
 ///
 /// While `formatting` exists the format has not finished: nothing was stored, and it may begin anew.
-public final class StoreDirectory {
+public final class StoreDirectory: Sendable {
     public let path: String
     private let lock: Int32
 

@@ -6,7 +6,14 @@ import Testing
 /// The data path is compiled for the type of the export: looked up in the call stack of a read that came over a socket,
 /// since that specialised code exists does not say that it is what runs.
 @Suite struct SpecialisationTests {
-    @Test func requestsReachTheExportThroughSpecialisedCode() async throws {
+    #if DEBUG
+        static let isOptimised = false
+    #else
+        static let isOptimised = true
+    #endif
+
+    @Test(.enabled(if: isOptimised, "only optimised builds specialise"))
+    func requestsReachTheExportThroughSpecialisedCode() async throws {
         let nm = try Tool("nm", package: "binutils")
         let image = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let frames = NIOLockedValueBox<[UInt]>([])

@@ -13,45 +13,37 @@ import Wire
 /// the core, and its effects into sends and submissions. Confined to one event loop; decides nothing.
 final class OSDShell {
     let loop: any EventLoop
-    let device: UringDevice
-    let store: ObjectStore<UringDevice, RocksDBStore>
+    let store: DiskStore
     let logger: Logger
     private(set) var messenger: Messenger<OSDShell>!
     private(set) var monitor: MonitorClient<OSDShell>!
     private(set) var core: OSDCore<OSDShell>!
-    private var ticks: RepeatedTask?
     /// Called once, when a map has shown this OSD up.
     var whenServing: (() -> Void)?
     /// Called when the OSD cannot go on.
     var whenStopped: ((String) -> Void)?
     private var isStopped = false
 
-    init(
-        loop: any EventLoop, device: UringDevice, store: ObjectStore<UringDevice, RocksDBStore>, logger: Logger
-    ) {
+    init(loop: any EventLoop, store: DiskStore, logger: Logger) {
         self.loop = loop
-        self.device = device
         self.store = store
         self.logger = logger
     }
 
     /// Listens, then begins to look for the monitor. The result is where it listens.
-    func start(
-        identity: StoreIdentity, incarnation: UInt64, listen endpoint: Endpoint, monitors: [Endpoint]
-    ) -> EventLoopFuture<Endpoint> {
+    func start(incarnation: UInt64, listen endpoint: Endpoint, monitors: [Endpoint]) -> EventLoopFuture<Endpoint> {
+        let identity = store.identity
         messenger = Messenger(
             identity: Identity(cluster: identity.cluster, entity: .osd(identity.osd), incarnation: incarnation),
             handler: self, on: loop, logger: logger)
         monitor = MonitorClient(monitors: monitors, cluster: identity.cluster, environment: self)
-        return messenger.listen(on: endpoint).map { [self] bound in
+        return messenger.listen(on: endpoint).assumeIsolated().map { [self] bound in
             core = OSDCore(
                 id: identity.osd, uuid: identity.store, incarnation: incarnation, endpoint: bound, environment: self)
             monitor.start()
-            ticks = loop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(200)) { [weak self] _ in
-                self?.tick()
-            }
+            tick()
             return bound
-        }
+        }.nonisolated()
     }
 
     private func tick() {
@@ -62,6 +54,7 @@ final class OSDShell {
             whenServing()
         }
         messenger.requestTurnEnd()
+        loop.assumeIsolated().scheduleTask(in: .milliseconds(200)) { [weak self] in self?.tick() }
     }
 
     /// The device has finished something.
@@ -76,13 +69,14 @@ final class OSDShell {
     func stop() -> EventLoopFuture<Void> {
         guard !isStopped else { return loop.makeSucceededVoidFuture() }
         core.leave()
-        ticks?.cancel()
         // A turn of the loop lets the farewell out before the sessions end.
-        return loop.flatScheduleTask(in: .milliseconds(50)) { [self] in
+        let ended = loop.makePromise(of: Void.self)
+        loop.assumeIsolated().scheduleTask(in: .milliseconds(50)) { [self] in
             isStopped = true
             monitor.stop()
-            return messenger.shutdown()
-        }.futureResult
+            messenger.shutdown().cascade(to: ended)
+        }
+        return ended.futureResult
     }
 }
 
@@ -157,7 +151,7 @@ extension OSDShell: MonitorClientEnvironment {
     func send(_ message: MonitorMessage, to session: SessionID) { messenger.send(.monitor(message), to: session) }
 
     func setTimer(_ timer: MonitorClientTimer, milliseconds: Int) {
-        loop.scheduleTask(in: .milliseconds(Int64(milliseconds))) { [weak self] in
+        loop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(milliseconds))) { [weak self] in
             guard let self, !self.isStopped else { return }
             self.monitor.timerFired(timer)
         }

@@ -42,7 +42,8 @@ struct Tool {
                 }
             }
         } onCancel: {
-            process.terminate()
+            // Not SIGTERM: children inherit the signal mask of this thread, which may block it.
+            kill(process.processIdentifier, SIGKILL)
         }
         return Outcome(
             status: process.terminationStatus, output: try String(contentsOfFile: output, encoding: .utf8),
