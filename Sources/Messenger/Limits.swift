@@ -1,7 +1,7 @@
 import Protocol
 
 /// The limits of the messenger, in one place.
-public enum Limits {
+public enum MessengerLimits {
     /// Bytes of a frame's payload.
     public static let payloadBytes = MessageLimits.encodedSize
     /// Bytes of a frame's payload before the handshake is done: a hello, a welcome or a refusal.
@@ -45,7 +45,7 @@ public enum Limits {
     static let unsentBytes = (low: 1 << 20, high: 4 << 20)
     /// The largest receive buffer, and the reads of one turn.
     static let receiveBytes = 256 << 10
-    static let receivesPerTurn = 16
+    static let receivesPerTurn: UInt = 16
 
     /// Stops the program when the limits contradict each other.
     static func check() {

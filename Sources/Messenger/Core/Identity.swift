@@ -21,9 +21,9 @@ public enum Entity: Hashable, Sendable, CustomStringConvertible {
     init(from reader: inout ByteReader) throws(WireError) {
         let raw = try reader.readU8()
         switch raw {
-        case 1: self = .monitor(try reader.readString(atMost: Limits.nameBytes))
+        case 1: self = .monitor(try reader.readString(atMost: MessengerLimits.nameBytes))
         case 2: self = .osd(OSDID(try reader.readI32()))
-        case 3: self = .client(try reader.readString(atMost: Limits.nameBytes))
+        case 3: self = .client(try reader.readString(atMost: MessengerLimits.nameBytes))
         default: throw WireError("unknown kind of entity \(raw)")
         }
     }
@@ -51,7 +51,7 @@ public struct Identity: Hashable, Sendable {
     /// Tells this run of the process from every other: random, or a count that is stored before it is used.
     public var incarnation: UInt64
 
-    /// An identity; the name in `entity` has at most `Limits.nameBytes` bytes.
+    /// An identity; the name in `entity` has at most `MessengerLimits.nameBytes` bytes.
     public init(cluster: UniqueID?, entity: Entity, incarnation: UInt64) {
         self.cluster = cluster
         self.entity = entity
@@ -67,7 +67,8 @@ public struct PeerIdentity: Hashable, Sendable {
     /// The address of its socket, for logs and `status`.
     public var address: String
 
-    init(_ identity: Identity, address: String) {
+    /// The identity as seen at an address.
+    public init(_ identity: Identity, address: String) {
         cluster = identity.cluster
         entity = identity.entity
         incarnation = identity.incarnation

@@ -6,7 +6,7 @@ import Protocol
 /// connected, `received`, again `interrupted` … `opened(resumed: true)` when nothing was lost, or `reset` and then
 /// `opened(resumed: false)` when the peer no longer knew it. It lasts until this side closes it. A session that a peer
 /// opened begins with `opened(resumed: false)` and ends with `closed`, after which its id finds nothing.
-public protocol MessengerHandler: AnyObject {
+public protocol MessengerHandler: AnyObject, SendableMetatype {
     /// A message, exactly once and in order for each session.
     func received(_ message: Message, from session: SessionID)
     /// The session has a connection. `resumed` when it is the one known before, with nothing lost.
@@ -20,7 +20,7 @@ public protocol MessengerHandler: AnyObject {
     /// run of its process, or did not come back in time. Not called for `Messenger.close`.
     func closed(_ session: SessionID)
     /// The session holds more unacknowledged messages than it should (`true`), or fewer than half of that again
-    /// (`false`). Whoever goes on sending regardless makes the session be given up at `Limits.overflowFactor` times that.
+    /// (`false`). Whoever goes on sending regardless makes the session be given up at `MessengerLimits.overflowFactor` times that.
     func pressureChanged(_ session: SessionID, isHigh: Bool)
     /// Once for each turn of the event loop in which something was received or sent, before what was sent goes out.
     func turnEnded()

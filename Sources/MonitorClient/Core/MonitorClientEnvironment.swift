@@ -4,7 +4,7 @@ import Protocol
 import Wire
 
 /// What a `MonitorClient` needs of whoever owns the messenger. Everything happens on the owner's event loop.
-public protocol MonitorClientEnvironment: AnyObject {
+public protocol MonitorClientEnvironment: AnyObject, SendableMetatype {
     /// Opens a session with a monitor; its events go to the client's methods of the same names.
     func connect(toMonitor endpoint: Endpoint) -> SessionID
     /// Ends a session that `connect` returned.
@@ -13,8 +13,8 @@ public protocol MonitorClientEnvironment: AnyObject {
     /// Calls the client's `timerFired(timer)` after a time. Timers are never cancelled; old ones are ignored.
     func setTimer(_ timer: MonitorClientTimer, milliseconds: Int)
 
-    /// A newer map. With `increments`, they lead from the map of the call before to this one without a gap; without, the
-    /// map was fetched whole and epochs may have been skipped.
+    /// A newer map. With an increment (never more than one: every epoch is told), it leads from the map of the call before
+    /// to this one; without, the map was fetched whole and epochs may have been skipped.
     func newMap(_ map: OSDMap, increments: [OSDMap.Increment])
     /// A monitor answers now (`true`; a daemon announces itself again), or none does.
     func monitorReachable(_ isReachable: Bool)
