@@ -104,7 +104,8 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
         let number = nextPromise
         nextPromise += 1
         promises[number] = promise
-        let limit = loop.assumeIsolated().scheduleTask(in: .seconds(ClientLimits.administrativeSeconds)) { [weak self] in
+        let limit = loop.assumeIsolated().scheduleTask(in: .seconds(ClientLimits.administrativeSeconds)) {
+            [weak self] in
             self?.promises.removeValue(forKey: number)?.fail(
                 RADOSError(
                     errno: Errno.timedOut,
@@ -249,14 +250,19 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
         if var step = old, increments.count > 1 {
             for increment in increments.dropLast() {
                 step = step.changed(by: increment)
-                objecter.mapChanged(to: step)
+                follow(step)
             }
         }
-        endSessions(notIn: newMap)
-        objecter.mapChanged(to: newMap)
+        follow(newMap)
         firstMap?.succeed(())
         firstMap = nil
         if old != nil { tellReceivers() }
+    }
+
+    /// Sessions end before the objecter looks at the map, so that it never sends on one that is about to end.
+    private func follow(_ map: OSDMap) {
+        endSessions(notIn: map)
+        objecter.mapChanged(to: map)
     }
 
     func monitorReachable(_ isReachable: Bool) {}
