@@ -1,0 +1,178 @@
+import CRUSH
+import ClusterMap
+import Glibc
+import Wire
+
+/// `osd pool …`: which pools there are and how they are kept.
+enum PoolCommands {
+    /// Makes a pool. One that is there already is no error, as the sender may have missed the first answer.
+    static func create(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        let name = try newName(arguments.required("pool"))
+        if draft.map.pool(named: name) != nil { return CommandResult("pool '\(name)' already exists") }
+        let size = try arguments.number("size", in: 1...MapLimits.poolSize) ?? PoolDefaults.size
+        try guardSingleCopy(size, arguments)
+        let minSize = try arguments.number("min_size", in: 1...size) ?? PoolDefaults.minSize(forSize: size)
+        let groups = try arguments.number("pg_num", in: 1...MapLimits.groupsPerPool) ?? PoolDefaults.groupCount
+        let rule = try rule(arguments.optional("rule") ?? CRUSHMap.defaultRule, draft.map.crush)
+        guard draft.map.pools.count < MapLimits.pools else {
+            throw CommandFailure(ENOSPC, "the cluster has \(MapLimits.pools) pools: delete one")
+        }
+        try guardGroups(copies: UInt64(size) * UInt64(groups), draft.map)
+        let pool = Pool(
+            id: draft.map.nextPool, name: name, size: size, minSize: minSize, groupCount: groups, rule: rule.rawValue,
+            created: draft.epoch, application: try application(arguments.optional("application") ?? ""))
+        draft.add(pool)
+        return CommandResult("pool '\(name)' created")
+    }
+
+    /// Says that a pool is for images.
+    static func initialize(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        var pool = try known(arguments.optional("pool") ?? PoolDefaults.name, draft.map)
+        guard pool.application.isEmpty || pool.application == PoolDefaults.application else {
+            throw CommandFailure(
+                EPERM, "pool '\(pool.name)' is for \(pool.application): use another pool, or set its application")
+        }
+        if pool.application.isEmpty {
+            pool.application = PoolDefaults.application
+            draft.set(pool)
+        }
+        return CommandResult("pool '\(pool.name)' is for rbd")
+    }
+
+    static func set(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        var pool = try known(arguments.required("pool"), draft.map)
+        let before = pool
+        let variable = try arguments.required("var")
+        let value = try arguments.required("val")
+        switch variable {
+        case "size":
+            pool.size = try CommandArguments.number(value, "size", in: 1...MapLimits.poolSize)
+            try guardSingleCopy(pool.size, arguments)
+            pool.minSize = min(pool.minSize, pool.size)
+        case "min_size":
+            pool.minSize = try CommandArguments.number(value, "min_size", in: 1...pool.size)
+        case "application":
+            pool.application = try application(value)
+        case "pg_num", "pgp_num":
+            throw CommandFailure(
+                EOPNOTSUPP, "\(variable) of pool '\(pool.name)' is fixed at its creation: create a pool with another")
+        default: throw unknownVariable(variable)
+        }
+        if pool != before { draft.set(pool) }
+        return CommandResult("set pool '\(pool.name)' \(variable) to \(Text.short(value))")
+    }
+
+    static func rename(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        let old = try arguments.required("srcpool")
+        let name = try newName(arguments.required("destpool"))
+        if let there = draft.map.pool(named: name) {
+            throw CommandFailure(EEXIST, "pool '\(there.name)' exists already: choose another name")
+        }
+        var pool = try known(old, draft.map)
+        pool.name = name
+        draft.set(pool)
+        return CommandResult("pool '\(old)' renamed to '\(name)'")
+    }
+
+    /// Deletes a pool with all that is in it; asked for twice by name and by a flag. One that is gone is no error, as the
+    /// sender may have missed the first answer.
+    static func delete(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        let name = try arguments.required("pool")
+        guard arguments.optional("pool2") == name, arguments.flag("yes-i-really-really-mean-it") else {
+            throw CommandFailure(
+                EPERM, "this DESTROYS all data in pool '\(Text.short(name))': give its name twice and "
+                    + "--yes-i-really-really-mean-it")
+        }
+        guard let pool = draft.map.pool(named: name) else {
+            return CommandResult("pool '\(Text.short(name))' does not exist")
+        }
+        draft.remove(pool.id)
+        return CommandResult("pool '\(name)' removed")
+    }
+
+    static func list(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
+        CommandResult(view.map.poolsInOrder.map(PoolReport.init))
+    }
+
+    /// The pool as a whole; which variable is shown is for who asks. An unknown variable is refused here.
+    static func get(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
+        let pool = try known(arguments.required("pool"), view.map)
+        let variable = arguments.optional("var") ?? "all"
+        guard variables.contains(variable) || variable == "all" else { throw unknownVariable(variable) }
+        return CommandResult(PoolReport(pool))
+    }
+
+    /// What `osd pool get` shows.
+    static let variables = ["size", "min_size", "pg_num", "pgp_num", "crush_rule", "application"]
+
+    // MARK: Checks
+
+    private static func unknownVariable(_ name: String) -> CommandFailure {
+        CommandFailure(EINVAL, "a pool has no '\(Text.short(name))': it has \(variables.joined(separator: ", "))")
+    }
+
+    private static func known(_ name: String, _ map: OSDMap) throws(CommandFailure) -> Pool {
+        guard let pool = map.pool(named: name) else {
+            throw CommandFailure(ENOENT, "pool '\(Text.short(name))' does not exist: `osd pool ls` names those that do")
+        }
+        return pool
+    }
+
+    /// A name that image specs can hold.
+    private static func newName(_ name: String) throws(CommandFailure) -> String {
+        guard name.utf8.count <= MapLimits.name else {
+            throw CommandFailure(
+                ENAMETOOLONG, "the name of the pool has \(name.utf8.count) bytes, the limit is \(MapLimits.name)")
+        }
+        let isClean = name.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7f && $0 != "/" && $0 != "@" }
+        guard isClean, !name.hasPrefix("."), !name.hasPrefix("-") else {
+            throw CommandFailure(
+                EINVAL, "'\(Text.short(name))' cannot name a pool: leave out '/', '@' and spaces, and '.' or '-' at the "
+                    + "beginning")
+        }
+        return name
+    }
+
+    private static func application(_ name: String) throws(CommandFailure) -> String {
+        let isClean = name.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7f }
+        guard isClean, name.utf8.count <= MapLimits.name else {
+            throw CommandFailure(EINVAL, "'\(Text.short(name))' cannot name an application: use up to 255 letters")
+        }
+        return name
+    }
+
+    private static func rule(_ name: String, _ crush: CRUSHMap) throws(CommandFailure) -> RuleID {
+        guard let rule = crush.rule(named: name) else {
+            let known = crush.rules.map(\.name).joined(separator: ", ")
+            throw CommandFailure(ENOENT, "there is no CRUSH rule '\(Text.short(name))': there are \(known)")
+        }
+        return rule.id
+    }
+
+    private static func guardSingleCopy(_ size: UInt8, _ arguments: CommandArguments) throws(CommandFailure) {
+        guard size > 1 || arguments.flag("yes-i-really-mean-it") else {
+            throw CommandFailure(EPERM, "with size 1 a lost disk is lost data: add --yes-i-really-mean-it")
+        }
+    }
+
+    private static func guardGroups(copies new: UInt64, _ map: OSDMap) throws(CommandFailure) {
+        let old = map.pools.values.reduce(0) { $0 + UInt64($1.size) * UInt64($1.groupCount) }
+        let osds = UInt64(max(map.osds.values.count(where: \.isIn), Int(PoolDefaults.size)))
+        let perOSD = (old + new) / osds
+        guard perOSD <= MonitorBounds.groupsPerOSD else {
+            throw CommandFailure(
+                ERANGE, "this would bring \(perOSD) copies of groups to each OSD, the limit is "
+                    + "\(MonitorBounds.groupsPerOSD): choose a smaller pg_num or add OSDs")
+        }
+    }
+}

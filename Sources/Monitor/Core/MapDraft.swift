@@ -1,0 +1,76 @@
+import CRUSH
+import ClusterMap
+import Wire
+
+/// The next epoch while changes gather in it.
+struct MapDraft {
+    /// The map with the changes so far, as the next epoch will have it.
+    private(set) var map: OSDMap
+    private(set) var increment: OSDMap.Increment
+    /// OSDs that went up or down, came or were removed in this epoch: a second such change must wait for the next, so that
+    /// every member sees both.
+    private(set) var settled: Set<OSDID> = []
+
+    init(after map: OSDMap) {
+        self.map = map
+        self.map.epoch = map.epoch.next
+        increment = OSDMap.Increment(epoch: map.epoch.next)
+    }
+
+    var epoch: Epoch { increment.epoch }
+
+    /// Replaces the record of an OSD, without a change of its being up.
+    mutating func set(_ osd: OSDID, _ record: OSDRecord) {
+        precondition(map.osds[osd].map { $0.isUp == record.isUp } ?? false, "\(osd) is new, or goes up or down")
+        map.osds[osd] = record
+        increment.osds[osd] = record
+    }
+
+    /// Brings a new OSD, or one that goes up or down.
+    mutating func settle(_ osd: OSDID, _ record: OSDRecord) {
+        precondition(!settled.contains(osd), "\(osd) changes twice in epoch \(epoch)")
+        settled.insert(osd)
+        map.osds[osd] = record
+        increment.osds[osd] = record
+    }
+
+    mutating func remove(_ osd: OSDID) {
+        precondition(!settled.contains(osd), "\(osd) changes twice in epoch \(epoch)")
+        settled.insert(osd)
+        map.osds[osd] = nil
+        increment.osds[osd] = nil
+        increment.removedOSDs.append(osd)
+    }
+
+    mutating func setCRUSH(_ crush: CRUSHMap) {
+        map.crush = crush
+        increment.crush = crush
+    }
+
+    /// Adds a pool under the next number.
+    mutating func add(_ pool: Pool) {
+        precondition(pool.id == map.nextPool, "pool \(pool.id) does not have the next number")
+        map.nextPool = PoolID(pool.id.rawValue + 1)
+        increment.nextPool = map.nextPool
+        set(pool)
+    }
+
+    mutating func set(_ pool: Pool) {
+        map.pools[pool.id] = pool
+        increment.pools.removeAll { $0.id == pool.id }
+        increment.pools.append(pool)
+    }
+
+    mutating func remove(_ pool: PoolID) {
+        map.pools[pool] = nil
+        increment.pools.removeAll { $0.id == pool }
+        increment.removedPools.append(pool)
+    }
+
+    /// Gives the increment the checksum of the map it makes. The entry for the log.
+    mutating func finish() -> MapLogEntry {
+        let result = map.encoded
+        increment.resultChecksum = Checksum.crc32c(result)
+        return MapLogEntry(epoch: epoch, increment: increment.encoded, result: result)
+    }
+}

@@ -1,0 +1,42 @@
+import Protocol
+
+/// The limits of a monitor, in one place. What is said on the wire is bounded by `Protocol.MonitorLimits`.
+public enum MonitorBounds {
+    /// Changes that wait while one is being stored. A command beyond that is refused, to be tried again.
+    public static let waitingChanges = 4096
+    /// Answers to commands that are kept for a resend, the newest of all clients.
+    public static let rememberedReplies = 1024
+    /// Bytes of increments in one map update; a larger increment goes alone.
+    public static let updateBytes = 4 << 20
+    /// Map updates that a subscriber far behind gets in one go; the next follow with the next tick.
+    public static let updatesPerTurn = 4
+    /// A whole map is stored beside the increment at every multiple of this, so that loading applies fewer than that.
+    public static let epochsBetweenFullMaps: UInt32 = 256
+    /// Copies of placement groups that a new pool may bring each OSD to.
+    public static let groupsPerOSD: UInt64 = 1000
+    /// Lines of detail under one health check.
+    public static let healthDetails = 50
+    /// Bytes of a line that one check of the health shows.
+    public static let line = 1024
+    /// Bytes of a monitor's name.
+    public static let name = 64
+
+    /// The relations between them.
+    static func check() {
+        precondition(updateBytes < MessageLimits.payload, "a map update must fit a message")
+        precondition(line * healthDetails < MonitorLimits.output, "a check's details must fit a reply")
+    }
+}
+
+/// The times after which a monitor acts, in milliseconds of its monotonic clock.
+public struct MonitorTimes: Hashable, Sendable {
+    /// An up OSD that says nothing for this long is marked down.
+    public var grace: UInt64 = 20_000
+    /// An OSD whose session with the monitor broke is marked down when it is not back after this.
+    public var reconnect: UInt64 = 1_000
+    /// How often `MonitorCore.tick` is to be called.
+    public var tick: UInt64 = 100
+
+    /// The times that administrators know.
+    public init() {}
+}
