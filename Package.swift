@@ -65,9 +65,30 @@ let package = Package(
             dependencies: ["NBD", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: settings),
         .target(
-            name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
-            exclude: ["Cluster"], swiftSettings: settings),
+            name: "Monitor",
+            dependencies: ["CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Protocol", "Wire", logging] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "OSD", "ObjectStore",
+                "Protocol", "RADOS", "Wire", heap,
+            ],
+            swiftSettings: settings),
+        .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
 
+        .testTarget(name: "HouseTests", swiftSettings: settings),
+        .testTarget(
+            name: "MonitorTests",
+            dependencies: ["CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "Protocol", "Wire"] + nio,
+            swiftSettings: settings),
+        .testTarget(
+            name: "MessengerTests", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", logging] + nio,
+            swiftSettings: settings),
+        .testTarget(
+            name: "MonitorClientTests",
+            dependencies: ["CRUSH", "ClusterMap", "Messenger", "MonitorClient", "Protocol", "Wire"] + nio,
+            swiftSettings: settings),
         .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
