@@ -80,6 +80,27 @@ import Wire
         }
     }
 
+    /// The welcome of a restarted acceptor is lost: its second one is a reset as well, and what it sent meanwhile arrives.
+    @Test func aLostWelcomeIsNoResumption() {
+        var seeds = Seeded.fromEnvironment()
+        for _ in 0..<30 {
+            let (network, a, b) = pair(Seeded(seeds.next()))
+            let session = a.core.connect(to: address, expecting: nil)
+            run(network, milliseconds: 100)
+            for number in 1...5 as ClosedRange<UInt64> { b.send(number, to: b.openSessions[0]) }
+            run(network, milliseconds: 100)
+            b.kill()
+            let c = Node("c", .osd(OSDID(0)), incarnation: 3, in: network)
+            network.listening[1] = c
+            while c.openSessions.isEmpty { _ = network.step(until: network.now + 100) }
+            c.send(77, to: c.openSessions[0])
+            network.cut(a)
+            run(network, milliseconds: 20_000)
+            #expect(a.resets[session] == 1 && a.received[session] == [77], "seed \(network.random.seed)")
+            #expect(c.openSessions.count == 1 && a.reports.isEmpty && c.reports.isEmpty)
+        }
+    }
+
     @Test func aProcessThatIsGoneIsProofOfDeath() {
         let (network, a, b) = pair(Seeded(1))
         var reasons: [Interruption] = []
