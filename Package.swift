@@ -111,7 +111,11 @@ let package = Package(
             name: "RBDTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "RBD", "Wire"],
             swiftSettings: settings),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Gateway", "NBD", "RADOS", "RBD", "Wire"], swiftSettings: settings),
+            name: "GatewayTests",
+            dependencies: [
+                "ClientTestSupport", "ClusterMap", "CRUSH", "Gateway", "Messenger", "NBD", "Protocol", "RADOS", "RBD",
+                "Wire", logging,
+            ] + nio, swiftSettings: settings),
         .testTarget(
             name: "NBDTests",
             dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,

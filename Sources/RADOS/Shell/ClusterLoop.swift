@@ -246,29 +246,17 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
     func newMap(_ newMap: OSDMap, increments: [OSDMap.Increment]) {
         messenger.identity.cluster = newMap.cluster
         let old = map
-        // Epoch by epoch where that is possible: after a gap the objecter must send everything again.
-        if var step = old, increments.count > 1 {
-            for increment in increments.dropLast() {
-                step = step.changed(by: increment)
-                follow(step)
-            }
-        }
-        follow(newMap)
+        // Sessions end before the objecter looks at the map, so that it never sends on one that is about to end.
+        endSessions(notIn: newMap)
+        objecter.mapChanged(to: newMap)
         firstMap?.succeed(())
         firstMap = nil
         if old != nil { tellReceivers() }
     }
 
-    /// Sessions end before the objecter looks at the map, so that it never sends on one that is about to end.
-    private func follow(_ map: OSDMap) {
-        endSessions(notIn: map)
-        objecter.mapChanged(to: map)
-    }
-
     func monitorReachable(_ isReachable: Bool) {}
 
     func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {
-        // It may end within the call that asks it.
         guard let promise = commands.removeValue(forKey: number) else { return }
         switch result {
         case .success(let reply): promise.succeed(reply)
