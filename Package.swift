@@ -45,10 +45,6 @@ let package = Package(
             name: "MonitorClient", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", deque, logging] + nio,
             swiftSettings: settings),
         .target(
-            name: "Monitor",
-            dependencies: ["CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Protocol", "Wire", logging] + nio,
-            swiftSettings: settings),
-        .target(
             name: "OSD",
             dependencies: [
                 "ClusterMap", "KeyValueStore", "Messenger", "MonitorClient", "ObjectStore", "PlacementGroup", "Protocol",
@@ -71,6 +67,10 @@ let package = Package(
             dependencies: ["NBD", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: settings),
         .target(
+            name: "Monitor",
+            dependencies: ["CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Protocol", "Wire", logging] + nio,
+            swiftSettings: settings),
+        .target(
             name: "Commands",
             dependencies: [
                 "ClusterMap", "Monitor", "Protocol", "RADOS", "RBD", "Wire", logging,
@@ -91,8 +91,13 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
-            name: "Simulation", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Wire"],
-            exclude: ["Cluster"], swiftSettings: settings),
+            name: "Simulation",
+            dependencies: [
+                "CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "OSD", "ObjectStore",
+                "Protocol", "RADOS", "Wire", heap,
+            ],
+            swiftSettings: settings),
+        .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
 
         .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(
@@ -103,16 +108,16 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "CommandsTests", dependencies: ["Commands", "Monitor", "Protocol", "Wire"], swiftSettings: settings),
-        .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
-        .testTarget(
-            name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
-            swiftSettings: settings),
         .testTarget(
             name: "MessengerTests", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", logging] + nio,
             swiftSettings: settings),
         .testTarget(
             name: "MonitorClientTests",
-            dependencies: ["ClusterMap", "CRUSH", "Messenger", "MonitorClient", "Protocol", "Wire"] + nio,
+            dependencies: ["CRUSH", "ClusterMap", "Messenger", "MonitorClient", "Protocol", "Wire"] + nio,
+            swiftSettings: settings),
+        .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
             swiftSettings: settings),
         .testTarget(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
@@ -132,7 +137,11 @@ let package = Package(
             name: "RBDTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "RBD", "Wire"],
             swiftSettings: settings),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Gateway", "NBD", "RADOS", "RBD", "Wire"], swiftSettings: settings),
+            name: "GatewayTests",
+            dependencies: [
+                "ClientTestSupport", "ClusterMap", "CRUSH", "Gateway", "Messenger", "NBD", "Protocol", "RADOS", "RBD",
+                "Wire", logging,
+            ] + nio, swiftSettings: settings),
         .testTarget(
             name: "NBDTests",
             dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,

@@ -20,7 +20,8 @@ public enum ClientLimits {
     /// Stops the program when the limits contradict each other.
     static func check() {
         precondition(bytesInFlight >= Int(OperationLimits.readSize), "the largest read must fit into what is in flight")
-        precondition(requestsInFlight >= administrativeRequests, "an administrative call must fit into what is in flight")
+        precondition(
+            requestsInFlight >= administrativeRequests, "an administrative call must fit into what is in flight")
         precondition(requestsWaiting >= requestsInFlight, "what waits its turn must hold a full window")
     }
 }

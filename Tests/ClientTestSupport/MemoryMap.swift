@@ -20,7 +20,8 @@ public struct MemoryMap: TargetMap {
 
     /// A pool called `rbd` with the number 1.
     public static func pool(groups: UInt32) -> Pool {
-        Pool(id: PoolID(1), name: "rbd", size: 3, minSize: 2, groupCount: groups, rule: 0, created: Epoch(1),
+        Pool(
+            id: PoolID(1), name: "rbd", size: 3, minSize: 2, groupCount: groups, rule: 0, created: Epoch(1),
             application: "rbd")
     }
 

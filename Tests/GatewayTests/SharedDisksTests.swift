@@ -18,6 +18,19 @@ private final class FakeDisk: SharedDisk {
     func close() async { state.withLock { $0.closes += 1 } }
 }
 
+private final class Openings: Sendable {
+    private let value = Mutex(0)
+
+    var count: Int { value.withLock { $0 } }
+
+    func next() -> Int {
+        value.withLock {
+            $0 += 1
+            return $0
+        }
+    }
+}
+
 @Suite struct SharedDisksTests {
     private let disks = SharedDisks<FakeDisk>()
     private let spec: ImageSpec
@@ -41,19 +54,19 @@ private final class FakeDisk: SharedDisk {
 
     @Test func usersThatComeAtOnceShareOneOpening() async throws {
         let (disks, spec) = (disks, spec)
-        let opened = Mutex(0)
+        let openings = Openings()
         let numbers = try await withThrowingTaskGroup(of: Int.self) { group in
             for _ in 0..<20 {
                 group.addTask {
                     try await disks.use(spec) {
                         await Task.yield()
-                        return FakeDisk(opened.withLock { $0 += 1; return $0 })
+                        return FakeDisk(openings.next())
                     }.number
                 }
             }
             return try await group.reduce(into: Set<Int>()) { $0.insert($1) }
         }
-        #expect(numbers == [1] && opened.withLock { $0 } == 1)
+        #expect(numbers == [1] && openings.count == 1)
     }
 
     @Test func anOpeningThatFailsLeavesNothing() async throws {

@@ -93,7 +93,7 @@ import Wire
             #expect { try directory.openStore(osd: OSDID(4)) } throws: { ($0 as? StoreError)?.code == .otherOSD }
         }
         try withDirectory { path in
-            FileManager.default.createFile(atPath: path + "/letter", contents: Data())
+            _ = FileManager.default.createFile(atPath: path + "/letter", contents: Data())
             #expect { try StoreDirectory(path).isFormatted() } throws: { ($0 as? StoreError)?.code == .foreign }
         }
         #expect { try StoreDirectory("/nowhere/at/all") } throws: { ($0 as? StoreError)?.code == .foreign }

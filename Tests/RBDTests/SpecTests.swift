@@ -12,7 +12,8 @@ import Wire
 
     @Test(arguments: [
         ("", "empty"), ("rbd/", "empty"), ("/demo", "empty"), ("a/b/c", "namespace"), ("demo@snap", "snapshot"),
-        ("demo@", "snapshot"), ("de\nmo", "control"), ("demo\u{7f}", "control"), (String(repeating: "x", count: 256), "limit"),
+        ("demo@", "snapshot"), ("de\nmo", "control"), ("demo\u{7f}", "control"),
+        (String(repeating: "x", count: 256), "limit"),
     ]) func refusedSpecs(text: String, reason: String) {
         let error = #expect(throws: RBDError.self) { try ImageSpec(parsing: text) }
         #expect(error?.errno == 22)
@@ -27,10 +28,12 @@ import Wire
         }
     }
 
-    @Test(arguments: [
-        ("1", 1 << 20), ("1024", 1 << 30), ("10G", 10 << 30), ("4096B", 4096), ("1b", 1), ("2MiB", 2 << 20),
-        ("3t", 3 << 40), ("1P", 1 << 50), ("4E", 1 << 62),
-    ] as [(String, UInt64)]) func sizes(text: String, bytes: UInt64) throws {
+    @Test(
+        arguments: [
+            ("1", 1 << 20), ("1024", 1 << 30), ("10G", 10 << 30), ("4096B", 4096), ("1b", 1), ("2MiB", 2 << 20),
+            ("3t", 3 << 40), ("1P", 1 << 50), ("4E", 1 << 62),
+        ] as [(String, UInt64)]) func sizes(text: String, bytes: UInt64) throws
+    {
         #expect(try SizeText.parseImageSize(text).rawValue == bytes)
     }
 

@@ -117,7 +117,8 @@ public final class Cluster: Sendable {
         _ words: [String], arguments: [String: String] = [:], timeout: Duration = .seconds(30)
     ) async throws(RADOSError) -> CommandReply {
         let state = state
-        let milliseconds = Int(timeout.components.seconds * 1000 + timeout.components.attoseconds / 1_000_000_000_000_000)
+        let milliseconds = Int(
+            timeout.components.seconds * 1000 + timeout.components.attoseconds / 1_000_000_000_000_000)
         do {
             return try await loop.flatSubmit {
                 state.value.command(words: words, arguments: arguments, timeoutMilliseconds: milliseconds)
@@ -195,7 +196,9 @@ public final class RADOSPool: ObjectPool {
         } catch {
             throw RADOSError(errno: Errno.timedOut, "\(error)")
         }
-        guard case .done(let errno) = reply.outcome else { preconditionFailure("a request ended with \(reply.outcome)") }
+        guard case .done(let errno) = reply.outcome else {
+            preconditionFailure("a request ended with \(reply.outcome)")
+        }
         guard errno == 0 else {
             if !reply.isAnswer, errno == Errno.noEntry {
                 throw RADOSError(errno: errno, "pool '\(name)' was removed")

@@ -104,7 +104,8 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
         let number = nextPromise
         nextPromise += 1
         promises[number] = promise
-        let limit = loop.assumeIsolated().scheduleTask(in: .seconds(ClientLimits.administrativeSeconds)) { [weak self] in
+        let limit = loop.assumeIsolated().scheduleTask(in: .seconds(ClientLimits.administrativeSeconds)) {
+            [weak self] in
             self?.promises.removeValue(forKey: number)?.fail(
                 RADOSError(
                     errno: Errno.timedOut,
@@ -245,13 +246,7 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
     func newMap(_ newMap: OSDMap, increments: [OSDMap.Increment]) {
         messenger.identity.cluster = newMap.cluster
         let old = map
-        // Epoch by epoch where that is possible: after a gap the objecter must send everything again.
-        if var step = old, increments.count > 1 {
-            for increment in increments.dropLast() {
-                step = step.changed(by: increment)
-                objecter.mapChanged(to: step)
-            }
-        }
+        // Sessions end before the objecter looks at the map, so that it never sends on one that is about to end.
         endSessions(notIn: newMap)
         objecter.mapChanged(to: newMap)
         firstMap?.succeed(())
@@ -262,7 +257,6 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
     func monitorReachable(_ isReachable: Bool) {}
 
     func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {
-        // It may end within the call that asks it.
         guard let promise = commands.removeValue(forKey: number) else { return }
         switch result {
         case .success(let reply): promise.succeed(reply)

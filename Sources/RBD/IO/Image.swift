@@ -231,7 +231,9 @@ public final class Image<Objects: ImageObjects, Reply: ImageReply> {
     }
 
     private func note(_ reply: OperationReply, _ index: Int, part: UInt64) {
-        guard case .done(let errno) = reply.outcome else { preconditionFailure("a request ended with \(reply.outcome)") }
+        guard case .done(let errno) = reply.outcome else {
+            preconditionFailure("a request ended with \(reply.outcome)")
+        }
         // A pool that is gone is no hole.
         guard reply.isAnswer else { return fail(index, Errno.inputOutput) }
         switch requests[index].kind {

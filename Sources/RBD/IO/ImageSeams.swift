@@ -27,7 +27,7 @@ public enum ImageOutcome: Hashable, Sendable {
 }
 
 /// The right and duty to hear how an operation ended; finished exactly once.
-public protocol ImageReply {
+public protocol ImageReply: SendableMetatype {
     /// Called on the client's event loop, perhaps before the operation's method has returned.
     func finish(_ outcome: ImageOutcome)
 }

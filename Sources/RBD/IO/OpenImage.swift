@@ -51,10 +51,14 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
     public var outstanding: Int { image.outstanding }
 
     /// See `Image.read`.
-    public func read(offset: UInt64, length: Int, reply: Reply) { image.read(offset: offset, length: length, reply: reply) }
+    public func read(offset: UInt64, length: Int, reply: Reply) {
+        image.read(offset: offset, length: length, reply: reply)
+    }
 
     /// See `Image.write`.
-    public func write(offset: UInt64, data: Bytes, reply: Reply) { image.write(offset: offset, data: data, reply: reply) }
+    public func write(offset: UInt64, data: Bytes, reply: Reply) {
+        image.write(offset: offset, data: data, reply: reply)
+    }
 
     /// See `Image.discard`.
     public func discard(offset: UInt64, length: UInt64, reply: Reply) {

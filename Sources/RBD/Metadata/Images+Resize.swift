@@ -20,7 +20,8 @@ extension Images {
             let old = info.header.size
             if size < old, !allowShrink {
                 throw .invalid(
-                    "image '\(shown(name))' has \(old) bytes, \(size) would cut data off: give --allow-shrink if you mean it")
+                    "image '\(shown(name))' has \(old) bytes, \(size) would cut data off: give --allow-shrink if you mean it"
+                )
             }
             if size > old { try await trim(info, from: old.rawValue, progress) }
             let steps: [ObjectOperation] = [

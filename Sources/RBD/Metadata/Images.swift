@@ -106,7 +106,8 @@ public struct Images: Sendable {
         }
         if header.isBeingRemoved {
             throw RBDError(
-                errno: Errno.noEntry, "image '\(shown(name))' is being removed: repeat the removal if it was interrupted")
+                errno: Errno.noEntry,
+                "image '\(shown(name))' is being removed: repeat the removal if it was interrupted")
         }
         return ImageInfo(name: name, id: claim.id, header: header)
     }
@@ -135,14 +136,16 @@ public struct Images: Sendable {
         try ImageSpec.checkName(name)
         try SizeText.checkImageSize(size)
         guard ImageLimits.order.contains(options.order) else {
-            throw .invalid("object size of 2^\(options.order) bytes is not possible: give a power of two from 4K to 32M")
+            throw .invalid(
+                "object size of 2^\(options.order) bytes is not possible: give a power of two from 4K to 32M")
         }
         let id = Self.hexadecimal(drawID())
         let replaced = try await take(name, for: id)
         try await enterDirectory(name, id, replacing: replaced)
         let header = ImageHeader(
             size: size, order: options.order, objectPrefix: ImageNaming.dataPrefix(id), created: now())
-        try await perform([.create(exclusive: true), .setOmap(entries: header.entries)], on: ImageNaming.header(id), name)
+        try await perform(
+            [.create(exclusive: true), .setOmap(entries: header.entries)], on: ImageNaming.header(id), name)
         let isOurs = try await performGuarded(
             [
                 .compareOmap(key: ImageNaming.claimedID, expected: Bytes(id)),
@@ -173,7 +176,8 @@ public struct Images: Sendable {
             if !claim.isCreating, let header = try await header(of: claim.id, name) {
                 guard header.isBeingRemoved else { throw .exists(shown(name)) }
                 throw RBDError(
-                    errno: Errno.exists, "image '\(shown(name))' is being removed: repeat the removal if it was interrupted")
+                    errno: Errno.exists,
+                    "image '\(shown(name))' is being removed: repeat the removal if it was interrupted")
             }
             // Left by a creation or removal that was interrupted. The guards make sure that it is still the one looked at.
             let steps: [ObjectOperation] = [

@@ -31,7 +31,8 @@ public final class SimulatedCluster {
     /// How often each kind of fault has happened.
     public private(set) var faults: [String: Int] = [:]
 
-    public init(seed: UInt64, osds count: Int = 3, trace: Bool = false) throws {
+    /// `ignoresFlushes` makes the OSDs' disks lie about flushes: a run that must lose data, to show that losing is noticed.
+    public init(seed: UInt64, osds count: Int = 3, trace: Bool = false, ignoresFlushes: Bool = false) throws {
         self.seed = seed
         keepsTrace = trace
         random = SeededGenerator(seed: seed)
@@ -39,6 +40,7 @@ public final class SimulatedCluster {
         let cluster = id
         disks = try (0..<count).map { try SimulatedDisk(cluster: cluster, osd: OSDID(Int32($0))) }
         osds = Array(repeating: nil, count: count)
+        for disk in disks { disk.device.ignoresFlushes = ignoresFlushes }
         _ = try MapLog.create(in: monitorKeys, name: "a", firstMap: try firstMap())
         try startMonitor()
         for index in 0..<count { try startOSD(index) }
@@ -50,7 +52,7 @@ public final class SimulatedCluster {
         var map = NewCluster(cluster: id, failureDomain: .osd).firstMap
         for (index, disk) in disks.enumerated() {
             let osd = OSDID(Int32(index))
-            try map.crush.add(osd, weight: .one, under: "host\(index)")
+            try map.crush.add(osd, weight: .one, host: "host\(index)")
             map.osds[osd] = OSDRecord(uuid: disk.identity.store)
         }
         map.pools = [:]

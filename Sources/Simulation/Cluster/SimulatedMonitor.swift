@@ -40,9 +40,9 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
     // MARK: MonitorEnvironment
 
     var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
-    func send(_ message: MonitorMessage, to session: Monitor.SessionID) {
+    func send(_ message: MonitorMessage, to session: PeerSession) {
         cluster.network.send(
-            Message.monitor(message).encoded, from: self, on: Messenger.SessionID(rawValue: session.rawValue))
+            Message.monitor(message).encoded, from: self, on: SessionID(rawValue: session.rawValue))
     }
     func propose(_ entry: MapLogEntry) {
         cluster.events.after(UInt64.random(in: 100...2000, using: &cluster.random)) { [weak self] in
@@ -61,18 +61,16 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
 
     // MARK: NetworkProcess
 
-    private func own(_ session: Messenger.SessionID) -> Monitor.SessionID {
-        Monitor.SessionID(rawValue: session.rawValue)
-    }
-    func received(_ message: Message, from session: Messenger.SessionID) {
+    private func own(_ session: SessionID) -> PeerSession { PeerSession(rawValue: session.rawValue) }
+    func received(_ message: Message, from session: SessionID) {
         if case .monitor(let message) = message { core.receive(message, from: own(session)) }
     }
-    func opened(_ session: Messenger.SessionID, peer: PeerIdentity, resumed: Bool) {
+    func opened(_ session: SessionID, peer: PeerIdentity, resumed: Bool) {
         if resumed { return core.sessionResumed(own(session)) }
         let role: MonitorPeer.Role = if case .osd(let id) = peer.entity { .osd(id) } else { .client }
-        core.sessionOpened(own(session), peer: MonitorPeer(role: role, incarnation: peer.incarnation))
+        core.sessionOpened(own(session), peer: MonitorPeer(role: role, name: "\(peer.entity)", incarnation: peer.incarnation))
     }
-    func interrupted(_ session: Messenger.SessionID, why: Interruption) { core.sessionInterrupted(own(session)) }
-    func reset(_ session: Messenger.SessionID) {}
-    func closed(_ session: Messenger.SessionID) { core.sessionClosed(own(session)) }
+    func interrupted(_ session: SessionID, why: Interruption) { core.sessionInterrupted(own(session)) }
+    func reset(_ session: SessionID) {}
+    func closed(_ session: SessionID) { core.sessionClosed(own(session)) }
 }
