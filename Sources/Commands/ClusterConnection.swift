@@ -64,7 +64,7 @@ public enum HostName {
     /// The host's name up to its first dot; what the CRUSH map does not take becomes a hyphen.
     public static var current: String {
         var buffer = [UInt8](repeating: 0, count: 256)
-        let result = buffer.withUnsafeMutableBytes { gethostname($0.baseAddress, 255) }
+        let result = buffer.withUnsafeMutableBytes { gethostname($0.baseAddress!.assumingMemoryBound(to: CChar.self), 255) }
         guard result == 0 else { return "localhost" }
         return clean(String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self))
     }

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Commands
-import Glibc
+@preconcurrency import Glibc
 import Nacre
 
 /// The one executable. Parses what was typed, and turns errors into one line on standard error and the errno of the field.
@@ -11,7 +11,20 @@ enum Main {
         let called = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "nacre"
         let isRBD = called == "rbd"
         if isRBD { arguments.insert("rbd", at: 0) }
-        await run(arguments, isRBD: isRBD)
+        await run(monitorLast(arguments), isRBD: isRBD)
+    }
+
+    /// `-m` is taken anywhere, as people type it before the command; the parser knows it behind.
+    private static func monitorLast(_ arguments: [String]) -> [String] {
+        let end = arguments.firstIndex(of: "--") ?? arguments.count
+        guard let place = arguments[..<end].firstIndex(where: { $0 == "-m" || $0 == "--mon" }), place + 1 < end else {
+            return arguments
+        }
+        var result = arguments
+        let option = result[place...(place + 1)]
+        result.removeSubrange(place...(place + 1))
+        result.insert(contentsOf: option, at: end - 2)
+        return result
     }
 
     private static func run(_ arguments: [String], isRBD: Bool) async {

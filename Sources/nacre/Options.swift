@@ -1,7 +1,7 @@
 import ArgumentParser
 import ClusterMap
 import Commands
-import Glibc
+@preconcurrency import Glibc
 import RBD
 import Wire
 

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Commands
-import Glibc
+@preconcurrency import Glibc
 import RBD
 
 struct RBDCommand: AsyncParsableCommand {
