@@ -135,7 +135,9 @@ extension AskingOptions {
     /// Works on images.
     func images(showsProgress: Bool = false, _ body: (ImageAdministration) async throws -> Void) async throws {
         let output = output
-        let progress = showsProgress ? ProgressLine { fputs($0, stderr) } : nil
+        // Progress is for someone who watches; a script gets one line when something is wrong, and none otherwise.
+        let isWatched = showsProgress && isatty(STDERR_FILENO) == 1
+        let progress = isWatched ? ProgressLine { fputs($0, stderr) } : nil
         try await withCluster {
             try await body(ImageAdministration(cluster: $0.cluster, output: output, progress: progress))
         }

@@ -57,7 +57,7 @@ refused 22 "${rbd[@]}" resize --size 32M rbd/kept
 
 # Arguments.
 refused 22 "${rbd[@]}" create --size 1G
-refused 22 "${rbd[@]}" frobnicate rbd/kept
+refused 1 "${rbd[@]}" frobnicate rbd/kept
 refused 22 "${rbd[@]}" info --no-such-option rbd/kept
 
 # An image in use.
@@ -84,6 +84,7 @@ still_serving kept
 
 # An OSD of another cluster.
 pick_port
+mkdir -p "$work/stranger"
 spawn stranger.mon "$NACRE" mon --data "$work/stranger/mon" --listen "127.0.0.1:$port"
 await_ready stranger.mon
 mkdir -p "$work/stranger/osd"

@@ -116,11 +116,13 @@ any_running() {
 stopped() { ! running "$1"; }
 
 # Ready, or dead: the caller tells which.
-ready_or_dead() { stopped "$1" || grep -q '^ready' "${log_of[$1]}"; }
+# `nacre up` says ready for each daemon, and at the end for all of them in a line of that one word.
+ready_line() { if [[ $1 == up ]]; then echo '^ready$'; else echo '^ready'; fi; }
+ready_or_dead() { stopped "$1" || grep -q "$(ready_line "$1")" "${log_of[$1]}"; }
 
 await_ready() {
   wait_until "${2:-30}" "$1 to print its ready line" ready_or_dead "$1"
-  grep -q '^ready' "${log_of[$1]}" || fail "$1 ended before it was ready: $(tail -n 1 "${log_of[$1]}")"
+  grep -q "$(ready_line "$1")" "${log_of[$1]}" || fail "$1 ended before it was ready: $(tail -n 1 "${log_of[$1]}")"
 }
 
 # halt NAME [SECONDS]: SIGTERM, and exit status 0 within the bound.
