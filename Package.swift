@@ -64,7 +64,7 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "Gateway",
-            dependencies: ["NBD", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: ["NBD", "Protocol", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: settings),
         .target(
             name: "Monitor",

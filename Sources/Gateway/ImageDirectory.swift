@@ -29,7 +29,7 @@ public final class ImageDirectory: ExportDirectory {
         do {
             return try await disks.use(spec) { [cluster, isReadOnly] in
                 let pool = try await cluster.pool(named: spec.pool)
-                let image = try await OpenImage<ExportReply>.open(spec.image, in: pool)
+                let image = try await OpenImage<ExportReply>.open(spec.image, in: pool) { ExportReceiver($0) }
                 return ImageExport(spec: spec, image: image, isReadOnly: isReadOnly)
             }
         } catch {

@@ -1,5 +1,6 @@
 import NBD
 import NIOCore
+import Protocol
 import RADOS
 import RBD
 import Wire
@@ -31,6 +32,16 @@ struct ExportReply: ImageReply {
         default: .inputOutput
         }
     }
+}
+
+/// Passes answers on to an export's image; not generic, so that their way is compiled for NBD's replies.
+final class ExportReceiver: ReplyReceiver {
+    private let image: OpenImage<ExportReply>
+
+    init(_ image: OpenImage<ExportReply>) { self.image = image }
+
+    func received(_ reply: OperationReply, token: UInt64) { image.received(reply, token: token) }
+    func clusterChanged() { image.clusterChanged() }
 }
 
 /// An RBD image as an NBD export, shared by all connections that use it. Confined to the event loop of the server, which is

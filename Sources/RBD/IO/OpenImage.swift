@@ -19,24 +19,32 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
     private var closing: EventLoopPromise<Void>?
 
     /// Opens an image of `pool` and watches it. Throws ENOENT when it does not exist or is being removed.
-    public static func open(_ name: String, in pool: RADOSPool) async throws(RBDError) -> OpenImage {
+    ///
+    /// `receiver` gives who hears of answers and passes them on to the image. A class of its own for one kind of `Reply`
+    /// lets the way of an answer be compiled for that kind; the image itself, being generic, would take it unspecialised.
+    public static func open(
+        _ name: String, in pool: RADOSPool,
+        receiver: @escaping @Sendable (OpenImage) -> any ReplyReceiver = { $0 }
+    ) async throws(RBDError) -> OpenImage {
         let images = Images(pool: pool)
         let cookie = UInt64.random(in: 1...UInt64.max)
         let info = try await images.watch(name, cookie: cookie)
         do {
             return try await pool.loop.submit {
-                OpenImage(info, cookie: cookie, pool: pool)
+                OpenImage(info, cookie: cookie, pool: pool, receiver: receiver)
             }.get()
         } catch {
             throw RBDError(errno: Errno.timedOut, "image '\(images.shown(name))' cannot be opened: \(error)")
         }
     }
 
-    private init(_ info: ImageInfo, cookie: UInt64, pool: RADOSPool) {
+    private init(
+        _ info: ImageInfo, cookie: UInt64, pool: RADOSPool, receiver: (OpenImage) -> any ReplyReceiver
+    ) {
         self.info = info
         loop = pool.loop
-        channel = pool.channel(for: self)
         image = Image(info, cookie: cookie, objects: self)
+        channel = pool.channel(for: receiver(self))
         let period = TimeAmount.milliseconds(Int64(ImageLimits.renewalMilliseconds))
         renewal = loop.scheduleRepeatedTask(initialDelay: period, delay: period) { [weak self] _ in
             self?.image.renew()
