@@ -61,7 +61,7 @@ extension PlacementGroup {
 
     /// A resend of a write that is known: answered when it is committed, to where the client is now.
     private func answerRepeated(_ request: OperationRequest, _ client: ClientHandle, _ version: Version) {
-        if let index = writes.firstIndex(where: { $0.version == version }) {
+        if let index = writes.firstIndex(where: { $0.request == request.id }) {
             writes[index].client = client
             return
         }
@@ -256,12 +256,7 @@ extension PlacementGroup {
             }
         }
         guard !change.operations.isEmpty else {
-            // Nothing to change, so nothing to log: the answer is the state that is already durable.
-            environment.reply(
-                OperationReply(
-                    number: request.id.number, outcome: .done(errno: 0), version: info.lastUpdate,
-                    outputs: change.outputs), to: client)
-            return settleFailed(object)
+            return answerUnchanged(request, outputs: change.outputs, to: client)
         }
         if !change.removes {
             let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)

@@ -2,15 +2,16 @@ import DequeModule
 import Protocol
 import Wire
 
-/// A write that some member has not committed.
+/// A write that some member has not committed, or one that had nothing to change and waits for those before it.
 struct PendingWrite {
+    /// The version it made; of one without a change, the newest it has seen.
     var version: Version
     var object: ObjectID
     var client: ClientHandle
     var request: RequestID
     var outputs: [Bytes]
-    /// What the other members were told, for a member whose session was lost.
-    var message: GroupMessage
+    /// What the other members were told, for a member whose session was lost; nil when there was nothing to tell.
+    var message: GroupMessage?
 }
 
 extension PlacementGroup {
@@ -32,6 +33,17 @@ extension PlacementGroup {
         activities[request.object, default: ObjectActivity()].writers += 1
         environment.send(message, to: acting.filter { $0 != me })
         apply(transaction, entry, trimTo: trimTo, .write(version, interval: interval))
+    }
+
+    /// Answers a write that has nothing to change. That there is nothing is the doing of writes that may not be durable yet:
+    /// the answer waits for them.
+    func answerUnchanged(_ request: OperationRequest, outputs: [Bytes], to client: ClientHandle) {
+        activities[request.object, default: ObjectActivity()].writers += 1
+        writes.append(
+            PendingWrite(
+                version: info.lastUpdate, object: request.object, client: client, request: request.id,
+                outputs: outputs, message: nil))
+        completeWrites()
     }
 
     /// One transaction carries the data, the log entry and the info, on every member alike.
@@ -72,6 +84,10 @@ extension PlacementGroup {
         guard version > members[index].committed else { return }
         precondition(version <= info.lastUpdate, "group \(id): \(osd) committed \(version) after \(info.lastUpdate)")
         members[index].committed = version
+        completeWrites()
+    }
+
+    private func completeWrites() {
         let everywhere = leastCommitted
         while let write = writes.first, write.version <= everywhere {
             writes.removeFirst()
@@ -85,6 +101,8 @@ extension PlacementGroup {
 
     func resendWrites(to osd: OSDID) {
         guard let member = members.first(where: { $0.osd == osd }) else { return }
-        for write in writes where write.version > member.committed { environment.send(write.message, to: osd) }
+        for write in writes where write.version > member.committed {
+            if let message = write.message { environment.send(message, to: osd) }
+        }
     }
 }

@@ -82,13 +82,14 @@ public struct PGID: Hashable, Comparable, Sendable, CustomStringConvertible {
     }
 }
 
-/// The name of an object inside its pool: 1 to 255 bytes, any value, compared bytewise.
+/// The name of an object inside its pool: 1 to 512 bytes, any value, compared bytewise. That is room for an image's name of
+/// 255 bytes and what the layout of images puts before it.
 public struct ObjectName: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The bytes of the name.
     public let bytes: [UInt8]
 
     /// The longest name in bytes.
-    public static let limit = 255
+    public static let limit = 512
 
     /// Nil when the name is empty or longer than `limit`.
     public init?(_ bytes: [UInt8]) {

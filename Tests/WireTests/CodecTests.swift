@@ -104,6 +104,6 @@ import Wire
         #expect(UniqueID("\(id)") == id)
         #expect(UniqueID("01234567-89ab") == nil)
         #expect(ObjectName([]) == nil)
-        #expect(ObjectName([UInt8](repeating: 1, count: 256)) == nil)
+        #expect(ObjectName([UInt8](repeating: 1, count: 513)) == nil)
     }
 }

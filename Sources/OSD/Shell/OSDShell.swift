@@ -98,7 +98,6 @@ extension OSDShell: OSDEnvironment {
     func stop(because reason: String) {
         guard !isStopped else { return }
         isStopped = true
-        logger.critical("\(reason)")
         whenStopped?(reason)
     }
 
@@ -127,7 +126,13 @@ extension OSDShell: MessengerHandler {
     }
 
     func interrupted(_ session: SessionID, why: Interruption) {
-        if monitor.owns(session) { return monitor.interrupted(session, why: why) }
+        if monitor.owns(session) {
+            // A monitor of another cluster, or one that takes this OSD for an impostor, will not change its mind.
+            if case .handshakeRefused(let reason) = why, !core.isServing {
+                return stop(because: "the monitor refuses \(store.identity.osd): \(reason)")
+            }
+            return monitor.interrupted(session, why: why)
+        }
         if why == .connectionRefused { core.refused(PeerSession(number: session.rawValue)) }
     }
 
