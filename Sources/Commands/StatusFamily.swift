@@ -25,7 +25,7 @@ extension Administration {
         var text = "  cluster:\n    id:     \(status.fsid)\n    health: \(status.health.status.rawValue)\n"
         for (_, check) in inOrder(status.health) { text += "            \(check.summary.message)\n" }
         text +=
-            "\n  services:\n    mon: \(status.monmap.numMons) daemons, \(monitors)\n    osd: \(text(of: status.osdmap))\n"
+            "\n  services:\n    mon: \(status.monmap.numMons) daemons, \(monitors)\n    osd: \(Self.text(of: status.osdmap))\n"
         let map = status.pgmap
         text += "\n  data:\n    pools:   \(map.numPools) pools, \(map.numPgs) pgs\n    usage:   \(usage(map))\n"
         var label = "    pgs:     "

@@ -135,7 +135,7 @@ extension AskingOptions {
     /// Works on images.
     func images(showsProgress: Bool = false, _ body: (ImageAdministration) async throws -> Void) async throws {
         let output = output
-        let progress = showsProgress ? ProgressLine { fputs($0, stderr) } : nil
+        let progress = showsProgress ? ProgressLine(write: Terminal.complain) : nil
         try await withCluster {
             try await body(ImageAdministration(cluster: $0.cluster, output: output, progress: progress))
         }
