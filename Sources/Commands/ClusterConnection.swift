@@ -63,10 +63,9 @@ public struct ClusterConnection: CommandAnswering {
 public enum HostName {
     /// The host's name up to its first dot; what the CRUSH map does not take becomes a hyphen.
     public static var current: String {
-        var buffer = [UInt8](repeating: 0, count: 256)
-        let result = buffer.withUnsafeMutableBytes { gethostname($0.baseAddress!.assumingMemoryBound(to: CChar.self), 255) }
-        guard result == 0 else { return "localhost" }
-        return clean(String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self))
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, 255) == 0 else { return "localhost" }
+        return clean(String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
     }
 
     static func clean(_ name: String) -> String {

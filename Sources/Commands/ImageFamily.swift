@@ -90,9 +90,9 @@ public struct ImageAdministration: Sendable {
     /// Shows how far an operation is and how it ended.
     private func run(_ name: String, _ body: (Progress?) async throws -> Void) async throws(CommandError) {
         let progress = progress
+        var report: Progress?
+        if let progress { report = { done, total in progress.show(name, done, total) } }
         do {
-            var report: Progress?
-            if let progress { report = { done, total in progress.show(name, done, total) } }
             try await body(report)
             progress?.end(name, "done")
         } catch {

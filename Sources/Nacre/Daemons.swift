@@ -34,6 +34,14 @@ public enum DaemonLog {
     }
 }
 
+/// What the environment of this process asks for.
+private enum Environment {
+    /// Set to 1 it makes OSDs leave out every flush. It exists for the power-cut test, which must fail with it.
+    static let noFlushVariable = "NACRE_UNSAFE_NO_FLUSH"
+
+    static var leavesOutFlushes: Bool { getenv(noFlushVariable).map { String(cString: $0) == "1" } ?? false }
+}
+
 extension RunningDaemon {
     /// Starts a monitor, creating a cluster in an empty directory.
     public static func monitor(_ configuration: MonitorConfiguration) async throws(CommandError) -> RunningDaemon {
@@ -64,6 +72,11 @@ extension RunningDaemon {
     /// Starts an OSD, registering it when its directory is empty. Returns when the map shows it up.
     public static func osd(_ configuration: OSDConfiguration) async throws(CommandError) -> RunningDaemon {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        var configuration = configuration
+        if Environment.leavesOutFlushes {
+            configuration.unsafeNoFlush = true
+            DaemonLog.logger("osd").warning("\(Environment.noFlushVariable) is set: a power cut will lose data")
+        }
         do {
             let osd = try await OSDDaemon.start(configuration, on: group.next(), logger: DaemonLog.logger("osd"))
             return RunningDaemon(

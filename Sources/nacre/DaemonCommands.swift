@@ -9,8 +9,7 @@ import OSD
 
 /// Says a line at once, also when standard output is a file or a pipe.
 @Sendable private func announce(_ line: String) {
-    fputs(line + "\n", stdout)
-    fflush(stdout)
+    Terminal.show(line + "\n")
 }
 
 /// Where an NBD server listens.

@@ -51,7 +51,7 @@ enum Main {
 
     private static func fail(_ status: Int32, _ message: String) -> Never {
         let line = message.split(whereSeparator: \.isNewline).joined(separator: ": ")
-        fputs("nacre: \(line)\n", stderr)
+        Terminal.complain("nacre: \(line)\n")
         exit(status)
     }
 }

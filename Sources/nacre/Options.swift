@@ -51,10 +51,7 @@ struct AskingOptions: ParsableArguments {
     var prettyFormat = false
 
     var output: Output {
-        Output(format: format, isPretty: prettyFormat) { text in
-            fputs(text, stdout)
-            fflush(stdout)
-        }
+        Output(format: format, isPretty: prettyFormat, write: Terminal.show)
     }
 
     /// Connects, does it, and ends the connection.

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Commands
-@preconcurrency import Glibc
+import Glibc
 import RBD
 
 struct RBDCommand: AsyncParsableCommand {
@@ -136,8 +136,7 @@ extension AskingOptions {
     func images(showsProgress: Bool = false, _ body: (ImageAdministration) async throws -> Void) async throws {
         let output = output
         // Progress is for someone who watches; a script gets one line when something is wrong, and none otherwise.
-        let isWatched = showsProgress && isatty(STDERR_FILENO) == 1
-        let progress = isWatched ? ProgressLine { fputs($0, stderr) } : nil
+        let progress = showsProgress && Terminal.isWatched ? ProgressLine(write: Terminal.complain) : nil
         try await withCluster {
             try await body(ImageAdministration(cluster: $0.cluster, output: output, progress: progress))
         }

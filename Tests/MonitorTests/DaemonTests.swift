@@ -1,4 +1,5 @@
 import ClusterMap
+import Foundation
 import Glibc
 import Logging
 import Messenger
@@ -123,7 +124,5 @@ final class Scratch {
         path = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit {
-        nftw(path, { name, _, _, _ in name.map { Glibc.remove($0) } ?? 0 }, 16, FTW_DEPTH | FTW_PHYS)
-    }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
 }

@@ -65,7 +65,8 @@ public final class MonitorDaemon: Sendable {
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         running = NIOLoopBoundBox.makeEmptyBox(valueType: Running.self, eventLoop: loop)
-        failure = loop.makePromise()
+        // Not on the monitor's own loop, which is gone when somebody may still ask.
+        failure = MultiThreadedEventLoopGroup.singleton.next().makePromise()
     }
 
     /// Opens the directory, creating a cluster in one that is empty, and serves. Throws `MonitorError` when the directory is
