@@ -52,7 +52,7 @@ public final class ImageDirectory: ExportDirectory {
 
     public func close(_ export: ImageExport) async { await disks.release(export, export.spec) }
 
-    static func spec(_ name: String, defaultPool: String) throws(OpenFailure) -> ImageSpec {
+    package static func spec(_ name: String, defaultPool: String) throws(OpenFailure) -> ImageSpec {
         guard !name.isEmpty else {
             throw OpenFailure(.notFound, "there is no default export: name an image, as in nbd://host/rbd/image")
         }
@@ -63,7 +63,7 @@ public final class ImageDirectory: ExportDirectory {
         }
     }
 
-    static func failure(_ error: any Error) -> OpenFailure {
+    package static func failure(_ error: any Error) -> OpenFailure {
         let (errno, text) =
             switch error {
             case let error as RBDError: (error.errno, error.description)

@@ -6,7 +6,7 @@ import RBD
 import Wire
 
 /// The answer to an NBD request, as an image gives it.
-struct ExportReply: ImageReply {
+package struct ExportReply: ImageReply {
     enum Kind {
         case read, change
     }
@@ -14,7 +14,7 @@ struct ExportReply: ImageReply {
     let reply: PendingReply
     let kind: Kind
 
-    func finish(_ outcome: ImageOutcome) {
+    package func finish(_ outcome: ImageOutcome) {
         switch outcome {
         case .done: kind == .read ? reply.complete(with: .empty) : reply.complete()
         case .data(let data): reply.complete(with: data)
@@ -24,7 +24,7 @@ struct ExportReply: ImageReply {
     }
 
     /// What NBD has for an errno of the cluster.
-    static func failure(_ errno: Int32) -> IOFailure {
+    package static func failure(_ errno: Int32) -> IOFailure {
         switch errno {
         case Errno.noSpace: .noSpace
         case Errno.invalid: .invalid
@@ -96,9 +96,9 @@ public final class ImageExport: Export, SharedDisk, @unchecked Sendable {
 
     public func connectionLost(_ connection: ConnectionID) {}
 
-    func isGone() async -> Bool {
+    package func isGone() async -> Bool {
         (try? await image.loop.submit { [image] in image.isRemoved }.get()) ?? false
     }
 
-    func close() async { await image.close() }
+    package func close() async { await image.close() }
 }

@@ -1,7 +1,7 @@
 import RBD
 
 /// What several connections can share.
-protocol SharedDisk: AnyObject, Sendable {
+package protocol SharedDisk: AnyObject, Sendable {
     /// True when it can no longer be used because the thing itself was removed.
     func isGone() async -> Bool
     /// Called once, after the last user.
@@ -9,7 +9,7 @@ protocol SharedDisk: AnyObject, Sendable {
 }
 
 /// The disks in use: opened by the first user, shared by those who come later, closed after the last.
-actor SharedDisks<Disk: SharedDisk> {
+package actor SharedDisks<Disk: SharedDisk> {
     private struct Entry {
         var opening: Task<Disk, any Error>
         var users: Int
@@ -19,11 +19,13 @@ actor SharedDisks<Disk: SharedDisk> {
     /// Users of disks that are gone: these no longer stand in `entries`, so that a new one can have the name.
     private var detached: [ObjectIdentifier: Int] = [:]
 
+    package init() {}
+
     /// Names in use.
-    var count: Int { entries.count + detached.count }
+    package var count: Int { entries.count + detached.count }
 
     /// The disk of this name for one more user; `open` is called when there is none.
-    func use(_ spec: ImageSpec, open: @escaping @Sendable () async throws -> Disk) async throws -> Disk {
+    package func use(_ spec: ImageSpec, open: @escaping @Sendable () async throws -> Disk) async throws -> Disk {
         if entries[spec] != nil {
             let shared = try await join(spec)
             if await !shared.isGone() { return shared }
@@ -38,7 +40,7 @@ actor SharedDisks<Disk: SharedDisk> {
     }
 
     /// One user less.
-    func release(_ disk: Disk, _ spec: ImageSpec) async {
+    package func release(_ disk: Disk, _ spec: ImageSpec) async {
         if let users = detached[ObjectIdentifier(disk)] {
             detached[ObjectIdentifier(disk)] = users > 1 ? users - 1 : nil
             if users == 1 { await disk.close() }

@@ -8,7 +8,7 @@ import RBD
 import Testing
 import Wire
 
-@testable import Gateway
+import Gateway
 
 /// The client's shells over real sockets, against a daemon with objects in memory.
 @Suite(.timeLimit(.minutes(1))) struct ClusterTests {

@@ -6,7 +6,7 @@ import RBD
 import Testing
 import Wire
 
-@testable import Gateway
+import Gateway
 
 /// Other people's NBD clients on images, over sockets all the way to a daemon with objects in memory.
 @Suite(.timeLimit(.minutes(2))) struct NBDClientTests {

@@ -4,7 +4,7 @@ import RBD
 import Synchronization
 import Testing
 
-@testable import Gateway
+import Gateway
 
 private final class FakeDisk: SharedDisk {
     let number: Int
@@ -71,7 +71,7 @@ private final class Openings: Sendable {
 
     @Test func anOpeningThatFailsLeavesNothing() async throws {
         let failure = RBDError(errno: 2, "image 'rbd/demo' does not exist")
-        await #expect(throws: failure) { try await disks.use(spec) { throw failure } }
+        await #expect(throws: failure) { _ = try await disks.use(spec) { throw failure } }
         #expect(await disks.count == 0)
         #expect(try await use(1).number == 1)
     }

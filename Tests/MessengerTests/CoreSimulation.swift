@@ -3,7 +3,7 @@ import Protocol
 import Testing
 import Wire
 
-@testable import Messenger
+import Messenger
 
 /// Time, byte pipes and timers for several cores, from a seed. Pipes delay, split and join what they carry, and are cut.
 final class SimulatedNetwork {

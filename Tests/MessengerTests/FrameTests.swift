@@ -1,7 +1,7 @@
 import Testing
 import Wire
 
-@testable import Messenger
+import Messenger
 
 @Suite struct FrameTests {
     private func frame(_ kind: FrameKind, _ payload: Bytes, sequence: UInt64 = 0) -> [UInt8] {

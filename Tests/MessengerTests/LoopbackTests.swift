@@ -6,7 +6,7 @@ import Protocol
 import Testing
 import Wire
 
-@testable import Messenger
+import Messenger
 
 /// An owner on a loop that counts what it is told. Everything it has is used on the loop alone.
 final class CountingOwner: MessengerHandler {

@@ -2,7 +2,7 @@ import ClusterMap
 import Testing
 import Wire
 
-@testable import Messenger
+import Messenger
 
 @Suite struct SessionSimulationTests {
     private let address = Endpoint(host: "127.0.0.1", port: 1)

@@ -60,7 +60,7 @@ private final class Recorder: MonitorClientEnvironment {
 
     /// Maps of epochs 1 … `count` and the increments between them.
     private func history(_ count: UInt32) -> (maps: [OSDMap], increments: [Bytes]) {
-        var map = OSDMap(cluster: cluster, crush: CRUSHMap())
+        var map = OSDMap(cluster: cluster, crush: .newCluster())
         map.epoch = Epoch(1)
         var maps = [map]
         var increments: [Bytes] = []

@@ -5,7 +5,7 @@ import RADOS
 import Testing
 import Wire
 
-@testable import RBD
+import RBD
 
 /// An image over the objecter and OSDs in memory.
 final class ImageRig: ImageObjects {

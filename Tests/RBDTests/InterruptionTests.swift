@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 import Wire
 
-@testable import RBD
+import RBD
 
 /// Commands that die before any of their requests, or meet another command there.
 @Suite struct InterruptionTests {

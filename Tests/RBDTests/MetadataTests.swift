@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 import Wire
 
-@testable import RBD
+import RBD
 
 /// A pool in memory and its images; ids count from 1 so that runs repeat.
 struct ImageBench {

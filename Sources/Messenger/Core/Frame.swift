@@ -1,7 +1,7 @@
 import Wire
 
 /// What a frame is for.
-enum FrameKind: UInt8 {
+package enum FrameKind: UInt8 {
     /// Initiator → acceptor, first: a `Hello`.
     case hello = 1
     /// Acceptor → initiator: a `Welcome`; the session is connected.
@@ -34,18 +34,18 @@ enum FrameKind: UInt8 {
 /// | 60 | 4 | CRC-32C of bytes 0 to 59 |
 ///
 /// The header has a checksum of its own so that a length is believed only when it is what the peer wrote.
-struct FrameHeader: Equatable {
-    static let byteCount = 64
-    static let magic: UInt32 = 0x4d52_434e
-    static let version: UInt8 = 1
+package struct FrameHeader: Equatable {
+    package static let byteCount = 64
+    package static let magic: UInt32 = 0x4d52_434e
+    package static let version: UInt8 = 1
 
-    var kind: FrameKind
-    var payloadCount: UInt32
-    var payloadChecksum: UInt32
-    var sequence: UInt64
-    var acknowledged: UInt64
+    package var kind: FrameKind
+    package var payloadCount: UInt32
+    package var payloadChecksum: UInt32
+    package var sequence: UInt64
+    package var acknowledged: UInt64
 
-    init(_ kind: FrameKind, payload: Bytes, payloadChecksum: UInt32, sequence: UInt64, acknowledged: UInt64) {
+    package init(_ kind: FrameKind, payload: Bytes, payloadChecksum: UInt32, sequence: UInt64, acknowledged: UInt64) {
         precondition(payload.count <= MessengerLimits.payloadBytes, "payload of \(payload.count) bytes")
         self.kind = kind
         payloadCount = UInt32(payload.count)
@@ -55,13 +55,13 @@ struct FrameHeader: Equatable {
     }
 
     /// A frame outside of the sequence.
-    init(_ kind: FrameKind, payload: Bytes = .empty, acknowledged: UInt64 = 0) {
+    package init(_ kind: FrameKind, payload: Bytes = .empty, acknowledged: UInt64 = 0) {
         self.init(
             kind, payload: payload, payloadChecksum: Checksum.crc32c(payload), sequence: 0, acknowledged: acknowledged)
     }
 
     /// Writes the 64 bytes.
-    func encode(into bytes: UnsafeMutableRawBufferPointer) {
+    package func encode(into bytes: UnsafeMutableRawBufferPointer) {
         precondition(bytes.count >= Self.byteCount, "room for a header: \(bytes.count) bytes")
         bytes.storeBytes(of: Self.magic.littleEndian, toByteOffset: 0, as: UInt32.self)
         bytes.storeBytes(of: Self.version, toByteOffset: 4, as: UInt8.self)
@@ -78,7 +78,7 @@ struct FrameHeader: Equatable {
     }
 
     /// Reads 64 bytes from a peer. Throws unless they are a header of this version whose payload has at most `limit` bytes.
-    init(decoding bytes: UnsafeRawBufferPointer, payloadLimit limit: Int) throws(WireError) {
+    package init(decoding bytes: UnsafeRawBufferPointer, payloadLimit limit: Int) throws(WireError) {
         precondition(bytes.count >= Self.byteCount, "a whole header: \(bytes.count) bytes")
         func u32(_ offset: Int) -> UInt32 {
             UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
@@ -108,20 +108,20 @@ struct FrameHeader: Equatable {
 }
 
 /// Puts frames together from the pieces that a connection brings. Payloads are copied once, to where they stay.
-struct FrameParser: ~Copyable {
+package struct FrameParser: ~Copyable {
     /// Payloads above this are refused before anything is allocated; raised when the handshake is done.
-    var payloadLimit = MessengerLimits.handshakeBytes
+    package var payloadLimit = MessengerLimits.handshakeBytes
     /// A header of which only a part has come.
     private var partial: [UInt8] = []
     /// A frame whose payload has not come whole.
     private var header: FrameHeader?
     private var payload = ByteWriter(capacity: 0)
 
-    init() {}
+    package init() {}
 
     /// The next frame that the beginning of `input` completes, and removes from `input` what was taken. Nil when more must
     /// come. After an error the connection is of no use.
-    mutating func next(
+    package mutating func next(
         _ input: inout UnsafeRawBufferPointer
     ) throws(WireError) -> (header: FrameHeader, payload: Bytes)? {
         if header == nil {

@@ -1,28 +1,28 @@
 import Wire
 
 /// How the ends prove who they are.
-enum AuthenticationMethod: UInt8 {
+package enum AuthenticationMethod: UInt8 {
     /// Not at all: between processes of one host only.
     case none = 0
 }
 
 /// The initiator's first frame.
-struct Hello: Equatable {
+package struct Hello: Equatable {
     /// The protocol versions it speaks.
-    var versions: ClosedRange<UInt8>
+    package var versions: ClosedRange<UInt8>
     /// See `AuthenticationMethod`; a number because newer initiators know more methods.
-    var method: UInt8
-    var identity: Identity
+    package var method: UInt8
+    package var identity: Identity
     /// The initiator's name for the session: random, the same for all connections of it.
-    var cookie: UInt64
+    package var cookie: UInt64
     /// The acceptor's name for the session from its last welcome; 0 when there was none.
-    var acceptorCookie: UInt64
+    package var acceptorCookie: UInt64
     /// Which attempt this is, so that an old hello that arrives late does not take the session from a newer one.
-    var attempt: UInt64
+    package var attempt: UInt64
     /// The last sequence the initiator has received.
-    var lastReceived: UInt64
+    package var lastReceived: UInt64
 
-    func encoded() -> Bytes {
+    package func encoded() -> Bytes {
         Bytes.encoding { writer in
             writer.versioned(1) { w in
                 w.writeU8(versions.lowerBound)
@@ -37,7 +37,7 @@ struct Hello: Equatable {
         }
     }
 
-    init(
+    package init(
         versions: ClosedRange<UInt8> = FrameHeader.version...FrameHeader.version, method: AuthenticationMethod,
         identity: Identity, cookie: UInt64, acceptorCookie: UInt64, attempt: UInt64, lastReceived: UInt64
     ) {
@@ -50,7 +50,7 @@ struct Hello: Equatable {
         self.lastReceived = lastReceived
     }
 
-    init(decoding bytes: Bytes) throws(WireError) {
+    package init(decoding bytes: Bytes) throws(WireError) {
         var reader = ByteReader(bytes)
         self = try reader.versioned("hello", supported: 1) { r, _ throws(WireError) in
             let least = try r.readU8()
@@ -69,22 +69,22 @@ struct Hello: Equatable {
 
 /// The acceptor's answer to a hello it likes. The initiator compares `cookie` with the one it knows: the same, and the
 /// session is resumed; another, and the acceptor has lost it. Neither side needs to say which, so they cannot disagree.
-struct Welcome: Equatable {
-    var version: UInt8
-    var identity: Identity
+package struct Welcome: Equatable {
+    package var version: UInt8
+    package var identity: Identity
     /// The acceptor's name for the session: random, drawn anew whenever it makes one.
-    var cookie: UInt64
+    package var cookie: UInt64
     /// The last sequence the acceptor has received.
-    var lastReceived: UInt64
+    package var lastReceived: UInt64
 
-    init(version: UInt8 = FrameHeader.version, identity: Identity, cookie: UInt64, lastReceived: UInt64) {
+    package init(version: UInt8 = FrameHeader.version, identity: Identity, cookie: UInt64, lastReceived: UInt64) {
         self.version = version
         self.identity = identity
         self.cookie = cookie
         self.lastReceived = lastReceived
     }
 
-    func encoded() -> Bytes {
+    package func encoded() -> Bytes {
         Bytes.encoding { writer in
             writer.versioned(1) { w in
                 w.writeU8(version)
@@ -95,7 +95,7 @@ struct Welcome: Equatable {
         }
     }
 
-    init(decoding bytes: Bytes) throws(WireError) {
+    package init(decoding bytes: Bytes) throws(WireError) {
         var reader = ByteReader(bytes)
         self = try reader.versioned("welcome", supported: 1) { r, _ throws(WireError) in
             Welcome(
@@ -108,14 +108,14 @@ struct Welcome: Equatable {
 }
 
 /// The acceptor's answer to a hello it does not like: one line.
-enum Refusal {
-    static func encoded(_ reason: String) -> Bytes {
+package enum Refusal {
+    package static func encoded(_ reason: String) -> Bytes {
         var text = reason.replacing("\n", with: " ")
         while text.utf8.count > MessengerLimits.reasonBytes { text.removeLast() }
         return Bytes.encoding { $0.writeString(text) }
     }
 
-    static func reason(decoding bytes: Bytes) throws(WireError) -> String {
+    package static func reason(decoding bytes: Bytes) throws(WireError) -> String {
         var reader = ByteReader(bytes)
         let text = try reader.readString(atMost: MessengerLimits.reasonBytes)
         try reader.expectEnd()
@@ -124,14 +124,14 @@ enum Refusal {
 }
 
 extension Identity {
-    init(from reader: inout ByteReader) throws(WireError) {
+    package init(from reader: inout ByteReader) throws(WireError) {
         let cluster = try UniqueID(from: &reader)
         self.init(
             cluster: cluster == UniqueID(high: 0, low: 0) ? nil : cluster, entity: try Entity(from: &reader),
             incarnation: try reader.readU64())
     }
 
-    func encode(into writer: inout ByteWriter) {
+    package func encode(into writer: inout ByteWriter) {
         // All zeros: not known yet.
         (cluster ?? UniqueID(high: 0, low: 0)).encode(into: &writer)
         entity.encode(into: &writer)
@@ -139,7 +139,7 @@ extension Identity {
     }
 
     /// Why the two do not belong together; nil when they do.
-    func conflict(with peer: Identity) -> String? {
+    package func conflict(with peer: Identity) -> String? {
         guard let mine = cluster, let theirs = peer.cluster, mine != theirs else { return nil }
         return
             "\(entity) belongs to cluster \(mine), \(peer.entity) to cluster \(theirs): check its address and directory"

@@ -107,7 +107,7 @@ public enum Interruption: Hashable, Sendable, CustomStringConvertible {
 
 /// A session of a messenger: a place in its table, and which use of the place. Never used twice by one messenger.
 public struct SessionID: Hashable, Sendable, CustomStringConvertible {
-    let key: SlotKey
+    package let key: SlotKey
 
     init(key: SlotKey) { self.key = key }
 
@@ -127,7 +127,7 @@ public struct SessionID: Hashable, Sendable, CustomStringConvertible {
 
 /// A connection of a messenger, like `SessionID`.
 public struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
-    let key: SlotKey
+    package let key: SlotKey
 
     init(key: SlotKey) { self.key = key }
 

@@ -13,14 +13,14 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
     unowned let environment: Environment
     /// What this end says about itself in handshakes to come.
     public var identity: Identity
-    var sessions = SlotTable<Link>()
-    var connections = SlotTable<Connection>()
+    package var sessions = SlotTable<Link>()
+    package var connections = SlotTable<Connection>()
     /// Accepted sessions by what a hello says.
-    var accepted: [Link.Key: Link] = [:]
+    package var accepted: [Link.Key: Link] = [:]
     /// Accepted sessions that lost their connection, oldest first, with the interruption; some have been resumed since.
     var interruptedOrder = Deque<(id: SessionID, interruption: UInt64)>()
     var interruptedCount = 0
-    var handshakeCount = 0
+    package var handshakeCount = 0
     private var touched: [Link] = []
     /// The former while a turn ends: a stream that takes bytes again in the middle of it touches its session anew.
     private var draining: [Link] = []

@@ -41,6 +41,11 @@ public struct OutgoingFrame {
     let header: FrameHeader
     let payload: Bytes
 
+    package init(header: FrameHeader, payload: Bytes) {
+        self.header = header
+        self.payload = payload
+    }
+
     /// The bytes of the whole frame.
     public var byteCount: Int { FrameHeader.byteCount + payload.count }
 

@@ -5,7 +5,7 @@ import Wire
 ///
 /// Messages sent have sequences 1, 2, …; `acknowledged` ≤ `sent` ≤ `queued`: what is above `acknowledged` is kept, what is
 /// above `sent` has not been written to the current connection.
-struct Session {
+package struct Session {
     /// A message that waits for its acknowledgement, with its checksum, which costs a pass over the payload.
     private struct Waiting {
         var payload: Bytes
@@ -16,7 +16,7 @@ struct Session {
     private(set) var waitingBytes = 0
     private(set) var acknowledged: UInt64 = 0
     private(set) var sent: UInt64 = 0
-    var queued: UInt64 { acknowledged + UInt64(waiting.count) }
+    package var queued: UInt64 { acknowledged + UInt64(waiting.count) }
 
     /// The last sequence received and given to the owner.
     private(set) var received: UInt64 = 0
@@ -25,30 +25,30 @@ struct Session {
     private(set) var owedBytes = 0
 
     /// What `receive` says about a message.
-    enum Receipt {
+    package enum Receipt {
         case new
         /// Received before: the peer had not heard of it when it sent it again.
         case duplicate
     }
 
     /// Messages not acknowledged.
-    var waitingMessages: Int { waiting.count }
-    var hasUnsent: Bool { sent < queued }
+    package var waitingMessages: Int { waiting.count }
+    package var hasUnsent: Bool { sent < queued }
     /// True when enough has been received to say so without waiting for something to carry it.
-    var owesAcknowledgement: Bool {
+    package var owesAcknowledgement: Bool {
         owedMessages >= MessengerLimits.acknowledgeMessages || owedBytes >= MessengerLimits.acknowledgeBytes
     }
 
     // MARK: Sending
 
     /// Puts a message behind those that wait.
-    mutating func enqueue(_ payload: Bytes) {
+    package mutating func enqueue(_ payload: Bytes) {
         waiting.append(Waiting(payload: payload, checksum: Checksum.crc32c(payload)))
         waitingBytes += payload.count
     }
 
     /// The next frame for the current connection; nil when everything has been written.
-    mutating func nextUnsent() -> (header: FrameHeader, payload: Bytes)? {
+    package mutating func nextUnsent() -> (header: FrameHeader, payload: Bytes)? {
         guard sent < queued else { return nil }
         let message = waiting[Int(sent - acknowledged)]
         sent += 1
@@ -59,7 +59,7 @@ struct Session {
     }
 
     /// The peer has everything up to `sequence`. Throws when that was never sent.
-    mutating func acknowledge(_ sequence: UInt64) throws(WireError) {
+    package mutating func acknowledge(_ sequence: UInt64) throws(WireError) {
         guard sequence <= sent else {
             throw WireError("acknowledgement of \(sequence), only \(sent) messages were sent")
         }
@@ -74,7 +74,7 @@ struct Session {
     // MARK: Receiving
 
     /// A message arrived. Throws when one before it is missing, which cannot be on a connection that keeps order.
-    mutating func receive(_ sequence: UInt64, count: Int) throws(WireError) -> Receipt {
+    package mutating func receive(_ sequence: UInt64, count: Int) throws(WireError) -> Receipt {
         guard sequence > received else { return .duplicate }
         guard sequence == received + 1 else {
             throw WireError("message \(sequence) follows \(received)")
@@ -86,7 +86,7 @@ struct Session {
     }
 
     /// The acknowledgement for a frame that is going out now.
-    mutating func acknowledgement() -> UInt64 {
+    package mutating func acknowledgement() -> UInt64 {
         owedMessages = 0
         owedBytes = 0
         return received
@@ -96,7 +96,7 @@ struct Session {
 
     /// A new connection continues the session: everything that the peer has not received is sent again. Throws when the
     /// peer's word cannot be true.
-    mutating func resume(peerReceived: UInt64) throws(WireError) {
+    package mutating func resume(peerReceived: UInt64) throws(WireError) {
         guard peerReceived >= acknowledged, peerReceived <= queued else {
             throw WireError("the peer says it received \(peerReceived) of messages \(acknowledged) to \(queued)")
         }

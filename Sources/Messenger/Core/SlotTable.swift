@@ -1,18 +1,18 @@
 /// A place in a `SlotTable` and which use of it.
-struct SlotKey: Hashable, Sendable {
-    var index: UInt32
-    var generation: UInt32
+package struct SlotKey: Hashable, Sendable {
+    package var index: UInt32
+    package var generation: UInt32
 }
 
 /// Objects found by a small number without hashing. A key of a removed object finds nothing, also when its place is used
 /// again.
-struct SlotTable<Element: AnyObject> {
+package struct SlotTable<Element: AnyObject> {
     private var slots: [(generation: UInt32, element: Element?)] = []
     private var free: [UInt32] = []
-    private(set) var count = 0
+    package private(set) var count = 0
 
     /// Puts in what `make` returns for its key.
-    mutating func insert(_ make: (SlotKey) -> Element) -> Element {
+    package mutating func insert(_ make: (SlotKey) -> Element) -> Element {
         count += 1
         if let index = free.popLast() {
             let key = SlotKey(index: index, generation: slots[Int(index)].generation)
@@ -26,14 +26,14 @@ struct SlotTable<Element: AnyObject> {
         return element
     }
 
-    subscript(key: SlotKey) -> Element? {
+    package subscript(key: SlotKey) -> Element? {
         let index = Int(key.index)
         guard index < slots.count, slots[index].generation == key.generation else { return nil }
         return slots[index].element
     }
 
     /// Takes out what has the key; nothing when it is gone already.
-    mutating func remove(_ key: SlotKey) {
+    package mutating func remove(_ key: SlotKey) {
         let index = Int(key.index)
         guard index < slots.count, slots[index].generation == key.generation, slots[index].element != nil else {
             return
@@ -45,5 +45,5 @@ struct SlotTable<Element: AnyObject> {
     }
 
     /// All elements, in the order of their places.
-    var all: [Element] { slots.compactMap { $0.element } }
+    package var all: [Element] { slots.compactMap { $0.element } }
 }

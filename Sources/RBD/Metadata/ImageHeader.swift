@@ -51,7 +51,7 @@ public struct ImageHeader: Hashable, Sendable {
         ImageNaming.snapshotSequence, ImageNaming.created, ImageNaming.removing,
     ]
 
-    init(size: ByteCount, order: UInt8, objectPrefix: String, created: Timestamp) {
+    package init(size: ByteCount, order: UInt8, objectPrefix: String, created: Timestamp) {
         self.size = size
         self.order = order
         self.objectPrefix = objectPrefix
@@ -61,7 +61,7 @@ public struct ImageHeader: Hashable, Sendable {
     }
 
     /// Decodes the output of a `getOmap` of `keys`. Throws what is wrong with the header.
-    init(decoding output: Bytes) throws(WireError) {
+    package init(decoding output: Bytes) throws(WireError) {
         var reader = ByteReader(output)
         let entries = try reader.readArray(atMost: Self.keys.count) { r throws(WireError) in try KeyValue(from: &r) }
         func value(_ key: Bytes) -> ByteReader? { entries.first { $0.key == key }.map { ByteReader($0.value) } }
@@ -91,7 +91,7 @@ public struct ImageHeader: Hashable, Sendable {
         }
     }
 
-    var entries: [KeyValue] {
+    package var entries: [KeyValue] {
         var entries = [
             KeyValue(ImageNaming.size, ImageNaming.number(size.rawValue)),
             KeyValue(ImageNaming.order, .encoding { $0.writeU8(order) }),

@@ -1,45 +1,45 @@
 import Wire
 
 /// Where an image's parts are kept: names of objects and of omap keys, those of RBD's format 2.
-enum ImageNaming {
-    static let idPrefix = "rbd_id."
-    static let directory = ObjectName("rbd_directory")
+package enum ImageNaming {
+    package static let idPrefix = "rbd_id."
+    package static let directory = ObjectName("rbd_directory")
 
-    static func idObject(_ name: String) -> ObjectName { ObjectName(idPrefix + name) }
-    static func header(_ id: String) -> ObjectName { ObjectName("rbd_header." + id) }
-    static func dataPrefix(_ id: String) -> String { "rbd_data." + id }
+    package static func idObject(_ name: String) -> ObjectName { ObjectName(idPrefix + name) }
+    package static func header(_ id: String) -> ObjectName { ObjectName("rbd_header." + id) }
+    package static func dataPrefix(_ id: String) -> String { "rbd_data." + id }
 
     /// Directory: the id of a name.
-    static func nameKey(_ name: String) -> Bytes { Bytes("name_" + name) }
+    package static func nameKey(_ name: String) -> Bytes { Bytes("name_" + name) }
     /// Directory: the name of an id.
-    static func idKey(_ id: String) -> Bytes { Bytes("id_" + id) }
+    package static func idKey(_ id: String) -> Bytes { Bytes("id_" + id) }
 
     // The header's keys.
-    static let size = Bytes("size")
-    static let order = Bytes("order")
-    static let objectPrefix = Bytes("object_prefix")
-    static let features = Bytes("features")
-    static let snapshotSequence = Bytes("snap_seq")
-    static let created = Bytes("create_timestamp")
-    static let accessed = Bytes("access_timestamp")
-    static let modified = Bytes("modify_timestamp")
+    package static let size = Bytes("size")
+    package static let order = Bytes("order")
+    package static let objectPrefix = Bytes("object_prefix")
+    package static let features = Bytes("features")
+    package static let snapshotSequence = Bytes("snap_seq")
+    package static let created = Bytes("create_timestamp")
+    package static let accessed = Bytes("access_timestamp")
+    package static let modified = Bytes("modify_timestamp")
 
     // Keys that RBD does not have; it ignores what it does not know.
 
     /// Header: a removal has begun; nobody opens the image any more.
-    static let removing = Bytes("nacre_removing")
+    package static let removing = Bytes("nacre_removing")
     /// `rbd_id.NAME`: the id once more, since guards compare omap values only.
-    static let claimedID = Bytes("id")
+    package static let claimedID = Bytes("id")
     /// `rbd_id.NAME`: there while the image is being created.
-    static let creating = Bytes("nacre_creating")
+    package static let creating = Bytes("nacre_creating")
 
     /// A string as RBD's values have it: u32 length, then the bytes.
-    static func string(_ text: String) -> Bytes { .encoding { $0.writeString(text) } }
+    package static func string(_ text: String) -> Bytes { .encoding { $0.writeString(text) } }
 
-    static func number(_ value: UInt64) -> Bytes { .encoding { $0.writeU64(value) } }
+    package static func number(_ value: UInt64) -> Bytes { .encoding { $0.writeU64(value) } }
 
     /// The name of the data object with this number: the prefix, a dot, sixteen hexadecimal digits.
-    static func dataObject(prefix: [UInt8], number: UInt64) -> ObjectName {
+    package static func dataObject(prefix: [UInt8], number: UInt64) -> ObjectName {
         let name = [UInt8](unsafeUninitializedCapacity: prefix.count + 17) { buffer, count in
             _ = buffer.initialize(from: prefix)
             buffer.initializeElement(at: prefix.count, to: UInt8(ascii: "."))
@@ -56,7 +56,7 @@ enum ImageNaming {
     }
 
     /// The number of a data object of the image with this prefix; nil when the name is not one.
-    static func number(of object: ObjectName, prefix: [UInt8]) -> UInt64? {
+    package static func number(of object: ObjectName, prefix: [UInt8]) -> UInt64? {
         guard object.bytes.count == prefix.count + 17, object.bytes.starts(with: prefix),
             object.bytes[prefix.count] == UInt8(ascii: ".")
         else { return nil }

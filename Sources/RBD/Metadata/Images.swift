@@ -11,6 +11,12 @@ public struct ImageInfo: Hashable, Sendable {
     public var id: String
     /// What its header says.
     public var header: ImageHeader
+
+    package init(name: String, id: String, header: ImageHeader) {
+        self.name = name
+        self.id = id
+        self.header = header
+    }
 }
 
 /// How a new image is laid out.
