@@ -47,7 +47,8 @@ let package = Package(
         .target(
             name: "OSD",
             dependencies: [
-                "ClusterMap", "KeyValueStore", "Messenger", "MonitorClient", "ObjectStore", "PlacementGroup", "Protocol",
+                "ClusterMap", "KeyValueStore", "Messenger", "MonitorClient", "ObjectStore", "PlacementGroup",
+                "Protocol",
                 "Wire", logging,
             ] + nio,
             swiftSettings: settings),

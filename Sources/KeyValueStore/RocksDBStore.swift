@@ -177,16 +177,19 @@ private final class Flusher: @unchecked Sendable {
         join()
         state.withLock { $0 = .running }
         let argument = Unmanaged.passRetained(self).toOpaque()
-        let result = pthread_create(&thread, nil, { raw in
-            guard let raw else { return nil }
-            Unmanaged<Flusher>.fromOpaque(raw).takeRetainedValue().run()
-            return nil
-        }, argument)
+        let result = pthread_create(
+            &thread, nil,
+            { raw in
+                guard let raw else { return nil }
+                Unmanaged<Flusher>.fromOpaque(raw).takeRetainedValue().run()
+                return nil
+            }, argument)
         if result == 0 {
             joinable = true
         } else {
             Unmanaged<Flusher>.fromOpaque(argument).release()
-            finish(.failed(KeyValueError("metadata store: no thread for a flush: \(String(cString: strerror(result)))")))
+            finish(
+                .failed(KeyValueError("metadata store: no thread for a flush: \(String(cString: strerror(result)))")))
         }
     }
 

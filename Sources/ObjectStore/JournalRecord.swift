@@ -78,7 +78,8 @@ struct RecordHeader: Equatable {
             return nil
         }
         let header = RecordHeader(
-            store: long(8), incarnation: long(16), lsn: long(24), offset: long(32), mark: long(40), nextObject: long(48),
+            store: long(8), incarnation: long(16), lsn: long(24), offset: long(32), mark: long(40),
+            nextObject: long(48),
             previous: word(56), keyBytes: word(60), journalled: word(64), beside: word(68), bodyChecksum: word(72))
         return (header, word(76))
     }

@@ -246,7 +246,8 @@ extension ObjectStore {
                 let index = first + done / unitSize + n
                 var unit = UnitRecord(place: place + UInt32(n))
                 for block in 0..<StoreLimits.blocksPerUnit {
-                    let plain = Checksum.crc32c(UnsafeRawBufferPointer(buffer.block(n * StoreLimits.blocksPerUnit + block)))
+                    let plain = Checksum.crc32c(
+                        UnsafeRawBufferPointer(buffer.block(n * StoreLimits.blocksPerUnit + block)))
                     let number = firstBlock(of: unit.place) + UInt64(block)
                     batch.beside.append(BlockEntry(block: number, checksum: plain))
                     // A smaller write may have to be merged with it before it is on the disk.
@@ -261,7 +262,8 @@ extension ObjectStore {
             batch.besideBuffers.append(buffer)
             counters.besideBytes += UInt64(buffer.count)
             device.write(
-                [UnsafeRawBufferPointer(buffer.bytes)], at: offset(of: place), durable: true, tag: IOTag(.beside, batch.lsn))
+                [UnsafeRawBufferPointer(buffer.bytes)], at: offset(of: place), durable: true,
+                tag: IOTag(.beside, batch.lsn))
             done += count * unitSize
         }
     }
@@ -297,7 +299,8 @@ extension ObjectStore {
 
     /// Journals one block with `content` merged into it at `within`.
     private func writeBlock(
-        _ object: CachedObject, _ unit: inout UnitRecord, _ index: Int, _ block: Int, from within: Int, _ content: Content,
+        _ object: CachedObject, _ unit: inout UnitRecord, _ index: Int, _ block: Int, from within: Int,
+        _ content: Content,
         _ batch: Batch
     ) throws(StoreError) {
         if chunkUsed == StoreLimits.chunkSize / StoreLimits.blockSize {

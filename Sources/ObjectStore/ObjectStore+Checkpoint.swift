@@ -35,7 +35,8 @@ extension ObjectStore {
         case .writingHome(let target):
             guard checkpointRemaining == 0 else { return }
             precondition(
-                dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home")
+                dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home"
+            )
             device.flush(tag: IOTag(.flush, 0))
             keys.beginFlush()
             checkpoint = .flushing(target, deviceDone: false, keysDone: false)

@@ -125,7 +125,8 @@ extension ObjectStore {
         let block = read.offset / UInt64(StoreLimits.blockSize) + UInt64(bad?.index ?? 0)
         let reason =
             read.failure != 0
-            ? "the device cannot read it (errno \(-read.failure))" : "checksum does not match; repair it from another copy"
+            ? "the device cannot read it (errno \(-read.failure))"
+            : "checksum does not match; repair it from another copy"
         completions.append(.read(read.token, .failure(.corrupt(read.object, block: block, reason))))
     }
 

@@ -78,7 +78,8 @@ struct Superblock: Equatable {
             let version = try reader.readU32()
             guard version <= Self.version else {
                 throw StoreError(
-                    .newerFormat, "store format \(version) is newer than \(Self.version), which this build reads: upgrade it")
+                    .newerFormat,
+                    "store format \(version) is newer than \(Self.version), which this build reads: upgrade it")
             }
             let osd = OSDID(try reader.readI32())
             let cluster = try UniqueID(from: &reader)

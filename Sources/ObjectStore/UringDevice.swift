@@ -98,7 +98,8 @@ public final class UringDevice: BlockDevice {
     }
 
     public func grow(to size: UInt64, tag: IOTag) {
-        precondition(growing == nil && size > self.size, "growing to \(size) from \(self.size), \(String(describing: growing))")
+        precondition(
+            growing == nil && size > self.size, "growing to \(size) from \(self.size), \(String(describing: growing))")
         growing = (tag, size, false)
         queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, tag))
     }
@@ -166,7 +167,9 @@ public final class UringDevice: BlockDevice {
     public func growNow(to size: UInt64) throws(DeviceError) {
         guard size > self.size else { return }
         let error = posix_fallocate(descriptor, off_t(self.size), off_t(size - self.size))
-        guard error == 0 else { throw DeviceError(code: error, "cannot grow \(path): \(String(cString: strerror(error)))") }
+        guard error == 0 else {
+            throw DeviceError(code: error, "cannot grow \(path): \(String(cString: strerror(error)))")
+        }
         self.size = size
         try flushNow()
     }

@@ -16,7 +16,9 @@ struct Simulate {
             let option = arguments.removeFirst()
             switch option {
             case "--seeds":
-                let ends = (arguments.isEmpty ? "" : arguments.removeFirst()).split(separator: "-").compactMap { UInt64($0) }
+                let ends = (arguments.isEmpty ? "" : arguments.removeFirst()).split(separator: "-").compactMap {
+                    UInt64($0)
+                }
                 guard let first = ends.first, let last = ends.last, first <= last else {
                     fail("--seeds takes A-B or A")
                 }
@@ -40,7 +42,8 @@ struct Simulate {
         var faults: [String: Int] = [:]
         for seed in seeds {
             do {
-                let cluster = try SimulatedCluster(seed: seed, osds: 3 + Int(seed % 2), trace: trace, ignoresFlushes: ignoresFlushes)
+                let cluster = try SimulatedCluster(
+                    seed: seed, osds: 3 + Int(seed % 2), trace: trace, ignoresFlushes: ignoresFlushes)
                 let problems = try cluster.check(steps: steps)
                 operations += cluster.operations
                 faults.merge(cluster.faults) { $0 + $1 }

@@ -40,7 +40,7 @@ import Wire
             ("osd in", ["ids": "osd.x"], EINVAL, "osd.NUMBER"),
             ("osd down", [:], EINVAL, "'ids'"),
             ("osd map", ["pool": "none", "object": "o"], ENOENT, "'none'"),
-            ("osd map", ["pool": "rbd", "object": String(repeating: "o", count: 256)], ENAMETOOLONG, "255"),
+            ("osd map", ["pool": "rbd", "object": String(repeating: "o", count: 513)], ENAMETOOLONG, "512"),
             ("pool create", ["pool": "a/b"], EINVAL, "'/'"),
             ("pool create", ["pool": "a@b"], EINVAL, "'@'"),
             ("pool create", ["pool": ".mgr"], EINVAL, "'.'"),

@@ -46,7 +46,9 @@ final class GroupHost: GroupEnvironment {
         store.current.objects[object]?.attributes[name]
     }
     func attributes(of object: ObjectID) -> [Attribute] {
-        (store.current.objects[object]?.attributes ?? [:]).sorted { $0.key < $1.key }.map { Attribute($0.key, $0.value) }
+        (store.current.objects[object]?.attributes ?? [:]).sorted { $0.key < $1.key }.map {
+            Attribute($0.key, $0.value)
+        }
     }
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue] {
         keys.compactMap { key in store.current.objects[object]?.omap[key].map { KeyValue(key, $0) } }
@@ -338,7 +340,8 @@ final class GroupCluster {
         guard a != b else { return }
         links[a * hosts.count + b].removeAll()
         links[b * hosts.count + a].removeAll()
-        for (host, peer) in [(hosts[a], hosts[b].osd), (hosts[b], hosts[a].osd)] where host.isRunning && host.isServing {
+        for (host, peer) in [(hosts[a], hosts[b].osd), (hosts[b], hosts[a].osd)] where host.isRunning && host.isServing
+        {
             for group in host.groups { group.sessionReset(with: peer) }
         }
     }

@@ -29,7 +29,8 @@ import Wire
         ])
         let missing = [MissingObject(object: object, need: v(2), have: v(1))]
         let bodies: [GroupMessage.Body] = [
-            .replicate(entry: entry, operations: transaction, trimTo: v(1)), .replicated(v(2), isFull: true), .queryInfo,
+            .replicate(entry: entry, operations: transaction, trimTo: v(1)), .replicated(v(2), isFull: true),
+            .queryInfo,
             .info(info), .queryLog(since: v(1)), .log(info, entries: [entry], missing: missing),
             .activate(
                 Activation(info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object])),
@@ -68,9 +69,11 @@ import Wire
             + monitor.map { .monitor($0) } + [
                 .operation(
                     OperationRequest(
-                        id: RequestID(client: 1, number: 2), epoch: Epoch(4), group: group, object: object, steps: steps)),
+                        id: RequestID(client: 1, number: 2), epoch: Epoch(4), group: group, object: object, steps: steps
+                    )),
                 .operationReply(OperationReply(number: 1, outcome: .misdirected(Epoch(9)))),
-                .operationReply(OperationReply(number: 1, outcome: .done(errno: 0), version: v(2), outputs: [Bytes("o")])),
+                .operationReply(
+                    OperationReply(number: 1, outcome: .done(errno: 0), version: v(2), outputs: [Bytes("o")])),
             ]
     }
 
@@ -88,13 +91,15 @@ import Wire
         var errors = 0
         for message in samples {
             let bytes = message.encoded.array
-            for length in 0..<min(bytes.count, 200) where (try? Message(decoding: Bytes(Array(bytes[..<length])))) == nil {
+            for length in 0..<min(bytes.count, 200)
+            where (try? Message(decoding: Bytes(Array(bytes[..<length])))) == nil {
                 errors += 1
             }
             for _ in 0..<300 {
                 var damaged = bytes
                 for _ in 0..<Int.random(in: 1...4, using: &random) {
-                    damaged[Int.random(in: 0..<damaged.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+                    damaged[Int.random(in: 0..<damaged.count, using: &random)] = UInt8.random(
+                        in: 0...255, using: &random)
                 }
                 if (try? Message(decoding: Bytes(damaged))) == nil { errors += 1 }
             }

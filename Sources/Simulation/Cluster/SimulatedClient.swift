@@ -44,7 +44,9 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
             let object = ObjectName("rbd_data.1.\(index)")
             // Sectors, blocks and large runs: the three ways that data takes through a store.
             let length = [512, 4096, 128 << 10][index % 3]
-            for run in 0..<4 { registers.append(Register(object: object, offset: UInt64(run * length), length: length)) }
+            for run in 0..<4 {
+                registers.append(Register(object: object, offset: UInt64(run * length), length: length))
+            }
         }
         objecter = Objecter(client: 42, environment: self)
         monitor = MonitorClient(monitors: [SimulatedCluster.monitorEndpoint], cluster: cluster.id, environment: self)
@@ -55,8 +57,9 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     var isIdle: Bool { registers.allSatisfy { !$0.isBusy } }
 
     private func work() {
-        if isWorking, let slot, let index = registers.indices.filter({ !registers[$0].isBusy }).randomElement(
-            using: &cluster.random)
+        if isWorking, let slot,
+            let index = registers.indices.filter({ !registers[$0].isBusy }).randomElement(
+                using: &cluster.random)
         {
             start(index, in: slot, write: Int.random(in: 0..<100, using: &cluster.random) < 60)
         }

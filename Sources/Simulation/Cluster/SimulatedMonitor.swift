@@ -68,7 +68,8 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
     func opened(_ session: SessionID, peer: PeerIdentity, resumed: Bool) {
         if resumed { return core.sessionResumed(own(session)) }
         let role: MonitorPeer.Role = if case .osd(let id) = peer.entity { .osd(id) } else { .client }
-        core.sessionOpened(own(session), peer: MonitorPeer(role: role, name: "\(peer.entity)", incarnation: peer.incarnation))
+        core.sessionOpened(
+            own(session), peer: MonitorPeer(role: role, name: "\(peer.entity)", incarnation: peer.incarnation))
     }
     func interrupted(_ session: SessionID, why: Interruption) { core.sessionInterrupted(own(session)) }
     func reset(_ session: SessionID) {}

@@ -125,7 +125,9 @@ final class SimulatedNetwork {
         session.lastDelivery[direction] = time
         let acceptorID = session.acceptorID
         events.after(time - events.now) { [self] in
-            guard session.isConnected, session.acceptorID == acceptorID, !session.queues[direction].isEmpty else { return }
+            guard session.isConnected, session.acceptorID == acceptorID, !session.queues[direction].isEmpty else {
+                return
+            }
             deliver(session, direction)
         }
     }

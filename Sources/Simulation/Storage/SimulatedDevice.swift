@@ -61,7 +61,8 @@ public final class SimulatedDevice: BlockDevice {
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let bytes = parts.flatMap { [UInt8]($0) }
         precondition(offset + UInt64(bytes.count) <= size, "write at \(offset)+\(bytes.count) of \(size) bytes")
-        precondition(offset % 4096 == 0 && bytes.count % 4096 == 0, "write at \(offset)+\(bytes.count) is not whole blocks")
+        precondition(
+            offset % 4096 == 0 && bytes.count % 4096 == 0, "write at \(offset)+\(bytes.count) is not whole blocks")
         for case (_, .write(let other, let content, _)) in pending + queued {
             precondition(
                 other >= offset + UInt64(bytes.count) || offset >= other + UInt64(content.count),
