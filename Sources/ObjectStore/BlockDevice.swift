@@ -1,5 +1,6 @@
 /// Memory of whole blocks at an address that direct I/O accepts. Freed with its last reference.
 public final class BlockBuffer {
+    /// The first byte.
     public let base: UnsafeMutableRawPointer
     /// Bytes.
     public let count: Int
@@ -29,9 +30,12 @@ public typealias IOTag = UInt64
 
 /// A finished operation: bytes moved, or a negative errno.
 public struct IOCompletion: Sendable {
+    /// What the operation was given as its name.
     public var tag: IOTag
+    /// Bytes moved, or a negative errno.
     public var result: Int64
 
+    /// The completion of the operation `tag`.
     public init(tag: IOTag, result: Int64) {
         self.tag = tag
         self.result = result
@@ -40,9 +44,12 @@ public struct IOCompletion: Sendable {
 
 /// A call to the device failed.
 public struct DeviceError: Error, CustomStringConvertible {
+    /// The errno.
     public let code: Int32
+    /// One line that names the call and the file.
     public let description: String
 
+    /// A failure with its errno.
     public init(code: Int32, _ description: String) {
         self.code = code
         self.description = description
@@ -51,9 +58,9 @@ public struct DeviceError: Error, CustomStringConvertible {
 
 /// The block file of a store. Offsets and lengths are whole blocks. Buffers must stay until their completion.
 ///
-/// Operations are queued by the calls and go out with `submit`, once per turn of the owner's loop. They run in any order
-/// and finish in any order. What was not written with `durable` is stable only after a `flush` that was begun after the
-/// write completed.
+/// Operations are queued by the calls and go out with `submit`, once per turn of the owner's loop. They run in any
+/// order and finish in any order. What was not written with `durable` is stable only after a `flush` that was begun
+/// after the write completed.
 public protocol BlockDevice: AnyObject {
     /// Bytes that are physically allocated: within them a write cannot fail for want of space.
     var size: UInt64 { get }

@@ -13,10 +13,11 @@ enum CheckpointPhase: Equatable {
     case writingSuperblock(Superblock)
 }
 
-/// A checkpoint moves the start of replay. Order: the mark is durable, which lets blocks go home; the blocks of all records before the new start are home; then the device is
-/// flushed, and the metadata store, which has the keys of those records since they were committed; then the superblock says
-/// so, durably; only then are the records' places used again. A crash between any two leaves the old start, from which
-/// replay gives the same result, since it writes results and runs to the end.
+/// A checkpoint moves the start of replay. Order: the mark is durable, which lets blocks go home; the blocks of all
+/// records before the new start are home; then the device is flushed, and the metadata store, which has the keys of
+/// those records since they were committed; then the superblock says so, durably; only then are the records' places
+/// used again. A crash between any two leaves the old start, from which replay gives the same result, since it writes
+/// results and runs to the end.
 extension ObjectStore {
     func advanceCheckpoint() {
         switch checkpoint {
@@ -35,7 +36,8 @@ extension ObjectStore {
         case .writingHome(let target):
             guard checkpointRemaining == 0 else { return }
             precondition(
-                dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home")
+                dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home"
+            )
             device.flush(tag: IOTag(.flush, 0))
             keys.beginFlush()
             checkpoint = .flushing(target, deviceDone: false, keysDone: false)

@@ -48,7 +48,8 @@ extension ObjectStore {
         (meta.base + used).initializeMemory(as: UInt8.self, repeating: 0, count: meta.count - used)
         batch.mark = committed.lsn - 1
         let header = RecordHeader(
-            store: superblock.identity.store.low, incarnation: superblock.incarnation, lsn: batch.lsn, offset: head.offset,
+            store: superblock.identity.store.low, incarnation: superblock.incarnation, lsn: batch.lsn,
+            offset: head.offset,
             mark: batch.mark, nextObject: batch.nextObject, previous: head.previous, keyBytes: UInt32(batch.keyBytes),
             journalled: UInt32(batch.blocks.count), beside: UInt32(batch.beside.count),
             bodyChecksum: Checksum.crc32c(UnsafeRawBufferPointer(start: meta.base + RecordHeader.size, count: body)))
@@ -65,7 +66,8 @@ extension ObjectStore {
             let bytes = block.content.bytes
             let last = parts[parts.count - 1]
             if parts.count > 1, last.baseAddress! + last.count == UnsafeRawPointer(bytes.baseAddress!) {
-                parts[parts.count - 1] = UnsafeRawBufferPointer(start: last.baseAddress, count: last.count + bytes.count)
+                parts[parts.count - 1] = UnsafeRawBufferPointer(
+                    start: last.baseAddress, count: last.count + bytes.count)
             } else {
                 parts.append(UnsafeRawBufferPointer(bytes))
             }
@@ -124,7 +126,8 @@ extension ObjectStore {
         }
     }
 
-    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go where reads find them.
+    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go where reads find
+    /// them.
     private func commit(_ batch: Batch) {
         for token in batch.tokens { completions.append(.committed(token)) }
         committed = batch.end
@@ -208,7 +211,8 @@ extension ObjectStore {
         var write = HomeWrite(first: first, lsns: [], buffers: [])
         var parts: [UnsafeRawBufferPointer] = []
         var block = first
-        while write.lsns.count < StoreLimits.blocksPerHomeWrite, let entry = dirty[block], !entry.isBusy, !entry.isDropped,
+        while write.lsns.count < StoreLimits.blocksPerHomeWrite, let entry = dirty[block], !entry.isBusy,
+            !entry.isDropped,
             entry.lsn <= durableMark
         {
             dirty[block]?.isBusy = true

@@ -3,8 +3,8 @@ import Protocol
 import Wire
 
 extension ObjectStore {
-    /// Writes an empty store on the device and the metadata store, whose keys must be empty. The superblock comes last, so
-    /// an interrupted format is no store.
+    /// Writes an empty store on the device and the metadata store, whose keys must be empty. The superblock comes last,
+    /// so an interrupted format is no store.
     public static func format(_ device: Device, identity: StoreIdentity, options: StoreOptions = StoreOptions())
         throws(StoreError)
     {
@@ -12,9 +12,11 @@ extension ObjectStore {
         let unitSize = UInt64(StoreLimits.unitSize)
         let journal = options.journalSize / unitSize * unitSize
         precondition(
-            journal >= StoreLimits.smallestJournal && journal <= StoreLimits.largestJournal, "a journal of \(journal) bytes")
+            journal >= StoreLimits.smallestJournal && journal <= StoreLimits.largestJournal,
+            "a journal of \(journal) bytes")
         let superblock = Superblock(
-            identity: identity, journalLength: journal, capacity: (options.capacity?.rawValue ?? 0) / unitSize * unitSize)
+            identity: identity, journalLength: journal,
+            capacity: (options.capacity?.rawValue ?? 0) / unitSize * unitSize)
         do throws(DeviceError) {
             // Real zeros: a write into a hole has the file system's own journal wait, and can fail for want of space.
             let zeros = BlockBuffer(count: 1 << 20)
@@ -22,7 +24,8 @@ extension ObjectStore {
             var at: UInt64 = 0
             while at < superblock.dataStart {
                 let count = Int(min(UInt64(zeros.count), superblock.dataStart - at))
-                try device.writeNow(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(zeros.bytes)[0..<count]), at: at)
+                try device.writeNow(
+                    UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(zeros.bytes)[0..<count]), at: at)
                 at += UInt64(count)
             }
             try device.flushNow()
@@ -45,7 +48,8 @@ extension ObjectStore {
             } catch {
                 throw StoreError(.failed, "\(error)")
             }
-            if let found = try Superblock(UnsafeRawBufferPointer(block.bytes)), found.generation > best?.generation ?? 0 {
+            if let found = try Superblock(UnsafeRawBufferPointer(block.bytes)), found.generation > best?.generation ?? 0
+            {
                 best = found
             }
         }
@@ -53,7 +57,8 @@ extension ObjectStore {
             throw StoreError(.foreign, "there is no store in the block file, or its format never finished")
         }
         guard device.size >= best.dataStart else {
-            throw StoreError(.foreign, "the block file has \(device.size) bytes, less than its journal needs: truncated?")
+            throw StoreError(
+                .foreign, "the block file has \(device.size) bytes, less than its journal needs: truncated?")
         }
         return best
     }
@@ -97,7 +102,8 @@ extension ObjectStore {
             takeGrowth()
         }
         for place in places where !units.take(place) {
-            throw StoreError(.failed, "metadata store: unit \(place) belongs to two objects; recreate this OSD from its peers")
+            throw StoreError(
+                .failed, "metadata store: unit \(place) belongs to two objects; recreate this OSD from its peers")
         }
     }
 }

@@ -25,8 +25,8 @@ final class ReadOperation {
 }
 
 extension ObjectStore {
-    /// Reads up to `length` bytes of the object from `offset`: fewer at its end, zeros for holes. The completion carries
-    /// `token`; it may be there at once. Every block is verified against its checksum.
+    /// Reads up to `length` bytes of the object from `offset`: fewer at its end, zeros for holes. The completion
+    /// carries `token`; it may be there at once. Every block is verified against its checksum.
     public func read(_ object: ObjectID, offset: UInt64, length: Int, token: UInt64) {
         if let stopReason {
             completions.append(.read(token, .failure(stopReason)))
@@ -125,7 +125,8 @@ extension ObjectStore {
         let block = read.offset / UInt64(StoreLimits.blockSize) + UInt64(bad?.index ?? 0)
         let reason =
             read.failure != 0
-            ? "the device cannot read it (errno \(-read.failure))" : "checksum does not match; repair it from another copy"
+            ? "the device cannot read it (errno \(-read.failure))"
+            : "checksum does not match; repair it from another copy"
         completions.append(.read(read.token, .failure(.corrupt(read.object, block: block, reason))))
     }
 

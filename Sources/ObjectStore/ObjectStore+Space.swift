@@ -19,7 +19,8 @@ extension ObjectStore {
                 growable = 0
             }
         }
-        throw StoreError(.noSpace, "no space left for data: \(units.count) units of 64 KiB are in use; add OSDs or free space")
+        throw StoreError(
+            .noSpace, "no space left for data: \(units.count) units of 64 KiB are in use; add OSDs or free space")
     }
 
     /// The most bytes of data the store may hold by its own capacity.
@@ -47,7 +48,9 @@ extension ObjectStore {
 
     /// Grows the device before space runs out, so that no write waits for it.
     func growAhead() {
-        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth / 2, let size = nextSize() else { return }
+        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth / 2, let size = nextSize() else {
+            return
+        }
         isGrowing = true
         device.grow(to: size, tag: IOTag(.grow, 0))
     }
@@ -84,8 +87,8 @@ extension ObjectStore {
             total: total, used: used, available: total > used ? total - used : 0, allocated: allocatedBytes)
     }
 
-    /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to whoever
-    /// asked for it. Counts a whole unit for every piece's ends.
+    /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to
+    /// whoever asked for it. Counts a whole unit for every piece's ends.
     public func canAccept(_ bytes: Int, writes: Int = 1, as space: SpaceClass = .client) -> Bool {
         let usage = usage
         let needed = UInt64(bytes + writes * 2 * StoreLimits.unitSize)

@@ -4,14 +4,15 @@ import Wire
 
 /// Brings device and metadata store to the state of the last complete record, and finds where to go on.
 ///
-/// First the chain of records is followed from the position in the superblock, which also finds the highest mark. Above it
-/// the blocks written beside a record are checked, and the chain ends where one does not match: that record was never
-/// complete. A record that fails at or below a mark found later is damage, and is refused. Then keys and blocks are applied.
+/// First the chain of records is followed from the position in the superblock, which also finds the highest mark. Above
+/// it the blocks written beside a record are checked, and the chain ends where one does not match: that record was
+/// never complete. A record that fails at or below a mark found later is damage, and is refused. Then keys and blocks
+/// are applied.
 ///
-/// Order of writes: before any block goes home the superblock says, durably, that the records up to the end are complete.
-/// Otherwise a crash during replay could leave a block, written home here over one that lies beside an earlier record, that
-/// fails the next replay's check. At the end device and metadata store are flushed, then the superblock moves the start
-/// to the end and begins a new incarnation.
+/// Order of writes: before any block goes home the superblock says, durably, that the records up to the end are
+/// complete. Otherwise a crash during replay could leave a block, written home here over one that lies beside an
+/// earlier record, that fails the next replay's check. At the end device and metadata store are flushed, then the
+/// superblock moves the start to the end and begins a new incarnation.
 struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
     let device: Device
     let keys: Keys

@@ -10,6 +10,7 @@ public typealias DiskStore = ObjectStore<UringDevice, RocksDBStore>
 ///
 /// While `formatting` exists the format has not finished: nothing was stored, and it may begin anew.
 public final class StoreDirectory: Sendable {
+    /// Where it is.
     public let path: String
     private let lock: Int32
 
@@ -54,7 +55,8 @@ public final class StoreDirectory: Sendable {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
             if ![".", "..", "lock", "lost+found"].contains(name) {
-                throw StoreError(.foreign, "directory \(path) holds \(name) and no store: give this OSD an empty directory")
+                throw StoreError(
+                    .foreign, "directory \(path) holds \(name) and no store: give this OSD an empty directory")
             }
         }
         return false
@@ -85,7 +87,9 @@ public final class StoreDirectory: Sendable {
         try syncDirectory()
     }
 
-    private func formatBlock(_ device: UringDevice, _ identity: StoreIdentity, _ options: StoreOptions) throws(DeviceError) {
+    private func formatBlock(_ device: UringDevice, _ identity: StoreIdentity, _ options: StoreOptions)
+        throws(DeviceError)
+    {
         do throws(StoreError) {
             try DiskStore.format(device, identity: identity, options: options)
         } catch {
@@ -106,7 +110,8 @@ public final class StoreDirectory: Sendable {
         }
         let identity = try DiskStore.identity(of: device)
         if let cluster, cluster != identity.cluster {
-            throw StoreError(.otherCluster, "the store in \(path) belongs to cluster \(identity.cluster), not to \(cluster)")
+            throw StoreError(
+                .otherCluster, "the store in \(path) belongs to cluster \(identity.cluster), not to \(cluster)")
         }
         if let osd, osd != identity.osd {
             throw StoreError(.otherOSD, "the store in \(path) belongs to \(identity.osd), not to \(osd)")
@@ -148,7 +153,9 @@ extension StoreError {
 
 extension ObjectStore {
     /// Whose store is on the device.
-    public static func identity(of device: Device) throws(StoreError) -> StoreIdentity { try readSuperblock(device).identity }
+    public static func identity(of device: Device) throws(StoreError) -> StoreIdentity {
+        try readSuperblock(device).identity
+    }
 }
 
 extension ObjectStore where Device == UringDevice {

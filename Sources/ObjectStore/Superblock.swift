@@ -9,7 +9,8 @@ struct JournalPosition: Hashable {
 }
 
 /// What the store is and where replay begins. There are two copies, each one block; a change goes to the copy that the
-/// generation's lowest bit names, so a torn write leaves the other. Open takes the valid one with the higher generation.
+/// generation's lowest bit names, so a torn write leaves the other. Open takes the valid one with the higher
+/// generation.
 ///
 /// | offset | bytes | what |
 /// |---|---|---|
@@ -78,7 +79,8 @@ struct Superblock: Equatable {
             let version = try reader.readU32()
             guard version <= Self.version else {
                 throw StoreError(
-                    .newerFormat, "store format \(version) is newer than \(Self.version), which this build reads: upgrade it")
+                    .newerFormat,
+                    "store format \(version) is newer than \(Self.version), which this build reads: upgrade it")
             }
             let osd = OSDID(try reader.readI32())
             let cluster = try UniqueID(from: &reader)

@@ -3,12 +3,13 @@ import Glibc
 
 /// The block file through io_uring, with direct I/O.
 ///
-/// Belongs to the thread that first calls `submit`. Completions make `eventDescriptor` readable; whoever watches it reads
-/// it empty and calls the store's `poll()`.
+/// Belongs to the thread that first calls `submit`. Completions make `eventDescriptor` readable; whoever watches it
+/// reads it empty and calls the store's `poll()`.
 public final class UringDevice: BlockDevice {
     /// The eventfd to watch. It belongs to the device.
     public let eventDescriptor: Int32
 
+    /// Bytes of the file; all of them are allocated.
     public private(set) var size: UInt64
     private let descriptor: Int32
     private let path: String
@@ -60,6 +61,7 @@ public final class UringDevice: BlockDevice {
         reaped.deallocate()
     }
 
+    /// What the file system has left for everybody. A system call: not for every operation.
     public var growable: UInt64 {
         var info = statvfs()
         guard fstatvfs(descriptor, &info) == 0 else { return 0 }
@@ -70,6 +72,7 @@ public final class UringDevice: BlockDevice {
         if result < 0 && queueError == 0 { queueError = -result }
     }
 
+    /// Queues a write; `durable` makes it RWF_DSYNC, so that no flush has to follow.
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let sync: Int32 = durable && !unsafeNoFlush ? 1 : 0
         if parts.count == 1 {
@@ -84,10 +87,12 @@ public final class UringDevice: BlockDevice {
         queued(nacre_ring_writev(ring, descriptor, vector, UInt32(parts.count), offset, sync, tag))
     }
 
+    /// Queues a read.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag) {
         queued(nacre_ring_read(ring, descriptor, buffer.baseAddress, UInt32(buffer.count), offset, tag))
     }
 
+    /// Queues an fdatasync.
     public func flush(tag: IOTag) {
         if unsafeNoFlush {
             ready.append(IOCompletion(tag: tag, result: 0))
@@ -97,12 +102,15 @@ public final class UringDevice: BlockDevice {
         }
     }
 
+    /// Queues a fallocate, and an fdatasync after it. One at a time.
     public func grow(to size: UInt64, tag: IOTag) {
-        precondition(growing == nil && size > self.size, "growing to \(size) from \(self.size), \(String(describing: growing))")
+        precondition(
+            growing == nil && size > self.size, "growing to \(size) from \(self.size), \(String(describing: growing))")
         growing = (tag, size, false)
         queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, tag))
     }
 
+    /// One system call for everything queued; none when nothing is.
     public func submit() throws(DeviceError) {
         let result = queueError != 0 ? -queueError : nacre_ring_submit(ring)
         for vector in vectors { vector.deallocate() }
@@ -110,6 +118,7 @@ public final class UringDevice: BlockDevice {
         if result < 0 { throw DeviceError(code: -result, "io_uring: \(String(cString: strerror(-result)))") }
     }
 
+    /// Takes completions from the ring.
     public func poll(_ completions: inout [IOCompletion]) {
         completions.append(contentsOf: ready)
         ready.removeAll(keepingCapacity: true)
@@ -140,6 +149,7 @@ public final class UringDevice: BlockDevice {
         _ = Glibc.write(eventDescriptor, &one, 8)
     }
 
+    /// Reads by a plain system call.
     public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         let count = pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
         guard count >= 0 else { throw .system("cannot read \(path) at \(offset)") }
@@ -148,6 +158,7 @@ public final class UringDevice: BlockDevice {
         }
     }
 
+    /// Writes by plain system calls, extending the file where needed.
     public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         var done = 0
         while done < buffer.count {
@@ -159,14 +170,18 @@ public final class UringDevice: BlockDevice {
         size = max(size, offset + UInt64(buffer.count))
     }
 
+    /// Flushes by a plain system call.
     public func flushNow() throws(DeviceError) {
         guard unsafeNoFlush || fdatasync(descriptor) == 0 else { throw .system("cannot flush \(path)") }
     }
 
+    /// Allocates by a plain system call, durably.
     public func growNow(to size: UInt64) throws(DeviceError) {
         guard size > self.size else { return }
         let error = posix_fallocate(descriptor, off_t(self.size), off_t(size - self.size))
-        guard error == 0 else { throw DeviceError(code: error, "cannot grow \(path): \(String(cString: strerror(error)))") }
+        guard error == 0 else {
+            throw DeviceError(code: error, "cannot grow \(path): \(String(cString: strerror(error)))")
+        }
         self.size = size
         try flushNow()
     }

@@ -87,7 +87,9 @@ import Wire
             let directory = try StoreDirectory(path)
             #expect { try StoreDirectory(path) } throws: { ($0 as? StoreError)?.code == .inUse }
             try directory.format(identity, options: options)
-            #expect { try directory.format(identity, options: options) } throws: { ($0 as? StoreError)?.code == .foreign }
+            #expect { try directory.format(identity, options: options) } throws: {
+                ($0 as? StoreError)?.code == .foreign
+            }
             let other = UniqueID(high: 9, low: 9)
             #expect { try directory.openStore(cluster: other) } throws: { ($0 as? StoreError)?.code == .otherCluster }
             #expect { try directory.openStore(osd: OSDID(4)) } throws: { ($0 as? StoreError)?.code == .otherOSD }

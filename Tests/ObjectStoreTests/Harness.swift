@@ -173,7 +173,9 @@ struct Harness {
                 }
             }
         }
-        guard listed == listed.sorted() || Set(listed).count == listed.count else { throw Failure("list repeats: \(listed)") }
+        guard listed == listed.sorted() || Set(listed).count == listed.count else {
+            throw Failure("list repeats: \(listed)")
+        }
         for id in listed {
             guard let size = try store.stat(id) else { throw Failure("\(id) is listed and does not exist") }
             var object = Model.Object()

@@ -127,7 +127,8 @@ struct Workload {
         case 22:
             let (a, b) = (key(), key())
             return .removeGroupKeys(group, from: min(a, b), to: max(a, b))
-        default: return number(0..<4) == 0 ? .removeGroup(group) : .setGroupKeys(group, entries: [KeyValue(key(), bytes(5))])
+        default:
+            return number(0..<4) == 0 ? .removeGroup(group) : .setGroupKeys(group, entries: [KeyValue(key(), bytes(5))])
         }
     }
 

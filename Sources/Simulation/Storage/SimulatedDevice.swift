@@ -4,8 +4,10 @@ import ObjectStore
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
+    /// A generator that gives the sequence of `seed`.
     public init(seed: UInt64) { state = seed }
 
+    /// The next number.
     public mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var z = state
@@ -29,6 +31,7 @@ public final class SimulatedDevice: BlockDevice {
     /// Bytes of a sector, which is written whole or not at all.
     public static let sector = 512
 
+    /// Bytes of the file.
     public private(set) var size: UInt64 = 0
     private let capacity: UInt64
     /// What reads see.
@@ -54,14 +57,17 @@ public final class SimulatedDevice: BlockDevice {
     /// A disk that can hold `capacity` bytes.
     public init(capacity: UInt64) { self.capacity = capacity }
 
+    /// Bytes left of the capacity.
     public var growable: UInt64 { capacity - min(capacity, size) }
     /// Operations that `step` can finish.
     public var pendingOperations: Int { pending.count }
 
+    /// Queues a write; traps on one that overlaps another in flight, whose order would be left to chance.
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let bytes = parts.flatMap { [UInt8]($0) }
         precondition(offset + UInt64(bytes.count) <= size, "write at \(offset)+\(bytes.count) of \(size) bytes")
-        precondition(offset % 4096 == 0 && bytes.count % 4096 == 0, "write at \(offset)+\(bytes.count) is not whole blocks")
+        precondition(
+            offset % 4096 == 0 && bytes.count % 4096 == 0, "write at \(offset)+\(bytes.count) is not whole blocks")
         for case (_, .write(let other, let content, _)) in pending + queued {
             precondition(
                 other >= offset + UInt64(bytes.count) || offset >= other + UInt64(content.count),
@@ -70,20 +76,25 @@ public final class SimulatedDevice: BlockDevice {
         queued.append((tag, .write(offset: offset, bytes: bytes, durable: durable)))
     }
 
+    /// Queues a read.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag) {
         precondition(offset + UInt64(buffer.count) <= size, "read at \(offset)+\(buffer.count) of \(size) bytes")
         queued.append((tag, .read(buffer, offset: offset)))
     }
 
+    /// Queues a flush of the writes completed so far.
     public func flush(tag: IOTag) { queued.append((tag, .flush(covering: settled + unflushed.count))) }
 
+    /// Queues a growth.
     public func grow(to size: UInt64, tag: IOTag) { queued.append((tag, .grow(size))) }
 
+    /// Hands queued operations to `step`.
     public func submit() {
         pending.append(contentsOf: queued)
         queued.removeAll(keepingCapacity: true)
     }
 
+    /// Takes what `step` has finished.
     public func poll(_ completions: inout [IOCompletion]) {
         completions.append(contentsOf: finished)
         finished.removeAll(keepingCapacity: true)
@@ -155,12 +166,14 @@ public final class SimulatedDevice: BlockDevice {
         callsUntilCrash = left - 1
     }
 
+    /// Reads at once.
     public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
         guard offset + UInt64(buffer.count) <= size else { throw DeviceError(code: 5, "read beyond the end") }
         get(buffer, at: offset)
     }
 
+    /// Writes at once, without flushing.
     public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
         extend(to: max(size, offset + UInt64(buffer.count)))
@@ -168,11 +181,13 @@ public final class SimulatedDevice: BlockDevice {
         unflushed.append((offset, [UInt8](buffer), false))
     }
 
+    /// Flushes at once.
     public func flushNow() throws(DeviceError) {
         try countCall()
         settle(settled + unflushed.count)
     }
 
+    /// Grows at once.
     public func growNow(to size: UInt64) throws(DeviceError) {
         try countCall()
         guard size <= capacity else { throw DeviceError(code: 28, "the simulated disk is full") }

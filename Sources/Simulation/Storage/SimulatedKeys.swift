@@ -6,10 +6,13 @@ public struct SortedMap: Sendable {
     private var keys: [Bytes] = []
     private var values: [Bytes: Bytes] = [:]
 
+    /// An empty map.
     public init() {}
 
+    /// Number of keys.
     public var count: Int { keys.count }
 
+    /// The value of a key; nil removes it.
     public subscript(key: Bytes) -> Bytes? {
         get { values[key] }
         set {
@@ -56,25 +59,31 @@ public final class SimulatedKeys: KeyValueStore {
     private var flushing: Int?
     private var isFlushed = false
 
+    /// An empty store.
     public init() {}
 
+    /// The newest value.
     public func value(_ key: Bytes) -> Bytes? { current[key] }
 
+    /// Walks the newest state.
     public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) {
         current.scan(from: lower, to: upper, body)
     }
 
+    /// Changes the newest state; it stays for sure when `.durable` or flushed.
     public func write(_ batches: [KeyBatch], _ durability: Durability) {
         current.apply(batches)
         unflushed.append(batches)
         if durability == .durable { settle(unflushed.count) }
     }
 
+    /// Begins a flush, which `step` ends.
     public func beginFlush() {
         precondition(flushing == nil && !isFlushed, "two flushes at a time")
         flushing = unflushed.count
     }
 
+    /// The state of the flush that was begun.
     public func pollFlush() -> FlushState {
         if isFlushed {
             isFlushed = false
@@ -83,6 +92,7 @@ public final class SimulatedKeys: KeyValueStore {
         return flushing == nil ? .idle : .running
     }
 
+    /// Flushes at once.
     public func flush() { settle(unflushed.count) }
 
     /// True while `step` would end a flush.
