@@ -51,6 +51,10 @@ public final class SimulatedDevice: BlockDevice {
     public var callsUntilCrash: Int?
     /// Leaves out flushes: what a store without them would lose.
     public var ignoresFlushes = false
+    /// Writes and flushes that may still succeed before one fails with EIO, its data half written; nil for none.
+    public var writesUntilFailure: Int?
+    /// The space is gone although `growable` says otherwise, as when others fill the file system.
+    public var isFull = false
     /// Finished operations so far, of all kinds.
     public private(set) var finishedOperations = 0
 
@@ -106,6 +110,15 @@ public final class SimulatedDevice: BlockDevice {
         guard !pending.isEmpty else { return false }
         let (tag, operation) = pending.remove(at: Int.random(in: 0..<pending.count, using: &generator))
         var result: Int64 = 0
+        if fails(operation) {
+            if case .write(let offset, let bytes, _) = operation {
+                let half = Array(bytes.prefix(bytes.count / 2 / Self.sector * Self.sector))
+                put(half, at: offset, into: &current)
+                unflushed.append((offset, half, false))
+            }
+            finished.append(IOCompletion(tag: tag, result: -5))
+            return true
+        }
         switch operation {
         case .write(let offset, let bytes, let durable):
             put(bytes, at: offset, into: &current)
@@ -117,11 +130,21 @@ public final class SimulatedDevice: BlockDevice {
         case .flush(let covering):
             settle(covering)
         case .grow(let size):
-            if size <= capacity { extend(to: size) } else { result = -28 }
+            if size <= capacity && !isFull { extend(to: size) } else { result = -28 }
         }
         finishedOperations += 1
         finished.append(IOCompletion(tag: tag, result: result))
         return true
+    }
+
+    private func fails(_ operation: Operation) -> Bool {
+        switch operation {
+        case .read, .grow: return false
+        case .write, .flush:
+            guard let left = writesUntilFailure else { return false }
+            writesUntilFailure = left > 0 ? left - 1 : nil
+            return left == 0
+        }
     }
 
     /// The machine loses power: sectors that were not flushed stay or go as `generator` decides. Everything in flight ends.
@@ -130,27 +153,33 @@ public final class SimulatedDevice: BlockDevice {
         for case (_, .write(let offset, let bytes, _)) in pending { writes.append((offset, bytes, false)) }
         // Some crashes keep all, some nothing, most a part.
         let kept = [0, 1, 2, 3, 4, 4, 2, 2].randomElement(using: &generator) ?? 2
-        var after = stable
         for write in writes {
             if write.isDurable {
-                put(write.bytes, at: write.offset, into: &after)
+                put(write.bytes, at: write.offset, into: &stable)
                 continue
             }
             for start in stride(from: 0, to: write.bytes.count, by: Self.sector) {
                 guard Int.random(in: 0..<4, using: &generator) < kept else { continue }
                 let end = min(write.bytes.count, start + Self.sector)
-                put(Array(write.bytes[start..<end]), at: write.offset + UInt64(start), into: &after)
+                put(Array(write.bytes[start..<end]), at: write.offset + UInt64(start), into: &stable)
             }
         }
-        stable = after
-        current = after
+        // Nothing else makes the two differ, and copying them whole would be most of a test's time.
+        for write in writes {
+            let range = Int(write.offset)..<Int(write.offset) + write.bytes.count
+            current.replaceSubrange(range, with: stable[range])
+        }
         unflushed = []
         settled = 0
         queued = []
         pending = []
         finished = []
         callsUntilCrash = nil
+        writesUntilFailure = nil
     }
+
+    /// What a read of these bytes would give.
+    public func bytes(at offset: UInt64, count: Int) -> [UInt8] { Array(current[Int(offset)..<Int(offset) + count]) }
 
     /// Flips one bit, as a failing disk does.
     public func flipBit(at offset: UInt64, bit: Int) {
@@ -190,7 +219,7 @@ public final class SimulatedDevice: BlockDevice {
     /// Grows at once.
     public func growNow(to size: UInt64) throws(DeviceError) {
         try countCall()
-        guard size <= capacity else { throw DeviceError(code: 28, "the simulated disk is full") }
+        guard size <= capacity && !isFull else { throw DeviceError(code: 28, "the simulated disk is full") }
         extend(to: max(size, self.size))
     }
 
@@ -198,11 +227,10 @@ public final class SimulatedDevice: BlockDevice {
 
     private func settle(_ covering: Int) {
         guard !ignoresFlushes else { return }
-        while settled < covering, !unflushed.isEmpty {
-            let write = unflushed.removeFirst()
-            put(write.bytes, at: write.offset, into: &stable)
-            settled += 1
-        }
+        let count = max(0, min(covering - settled, unflushed.count))
+        for write in unflushed.prefix(count) { put(write.bytes, at: write.offset, into: &stable) }
+        unflushed.removeFirst(count)
+        settled += count
     }
 
     private func extend(to size: UInt64) {

@@ -59,6 +59,9 @@ public final class SimulatedKeys: KeyValueStore {
     private var flushing: Int?
     private var isFlushed = false
 
+    /// Flushes end and keep nothing: what a checkpoint that forgot them would lose.
+    public var ignoresFlushes = false
+
     /// An empty store.
     public init() {}
 
@@ -108,7 +111,8 @@ public final class SimulatedKeys: KeyValueStore {
         return true
     }
 
-    private func settle(_ count: Int) {
+    private func settle(_ count: Int, always: Bool = false) {
+        guard always || !ignoresFlushes else { return }
         for batches in unflushed.prefix(count) { stable.apply(batches) }
         unflushed.removeFirst(count)
         if let flushing { self.flushing = max(0, flushing - count) }
@@ -116,7 +120,8 @@ public final class SimulatedKeys: KeyValueStore {
 
     /// The machine loses power: commits since the last flush are lost from a point that `generator` picks.
     public func crash(using generator: inout some RandomNumberGenerator) {
-        settle(Bool.random(using: &generator) ? 0 : Int.random(in: 0...unflushed.count, using: &generator))
+        settle(
+            Bool.random(using: &generator) ? 0 : Int.random(in: 0...unflushed.count, using: &generator), always: true)
         unflushed = []
         current = stable
         flushing = nil
