@@ -71,7 +71,7 @@ public protocol BlockDevice: AnyObject {
     func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag)
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag)
     func flush(tag: IOTag)
-    /// Allocates space physically, and durably, up to `size`, which `self.size` has become at the completion.
+    /// Allocates space physically up to `size`, which `self.size` has reached at the completion, if not before in parts.
     func grow(to size: UInt64, tag: IOTag)
 
     /// Hands the queued operations over.
@@ -83,5 +83,6 @@ public protocol BlockDevice: AnyObject {
     func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError)
     func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError)
     func flushNow() throws(DeviceError)
+    /// Allocates too, but while a `grow` is under way only waits until that has gained something.
     func growNow(to size: UInt64) throws(DeviceError)
 }

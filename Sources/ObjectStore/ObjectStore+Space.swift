@@ -9,7 +9,9 @@ extension ObjectStore {
     /// Up to `wanted` units side by side, at least one; all of them physically allocated.
     func allocate(_ wanted: Int) throws(StoreError) -> (first: UInt32, count: Int) {
         if let found = units.allocate(wanted) { return found }
-        // Growth ahead of use did not keep up, so it is waited for.
+        // Growth ahead of use did not keep up: what it has gained so far may do, else it is waited for.
+        takeUnits()
+        if let found = units.allocate(wanted) { return found }
         if let size = nextSize() {
             do throws(DeviceError) {
                 try device.growNow(to: size)
@@ -41,14 +43,18 @@ extension ObjectStore {
 
     /// Units up to the size of the device are there.
     func takeGrowth() {
+        takeUnits()
+        growable = device.growable
+    }
+
+    private func takeUnits() {
         let bytes = device.size > superblock.dataStart ? device.size - superblock.dataStart : 0
         units.grow(to: max(units.count, Int(min(bytes, capacityLimit)) / StoreLimits.unitSize))
-        growable = device.growable
     }
 
     /// Grows the device before space runs out, so that no write waits for it.
     func growAhead() {
-        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth / 2, let size = nextSize() else {
+        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth, let size = nextSize() else {
             return
         }
         isGrowing = true
