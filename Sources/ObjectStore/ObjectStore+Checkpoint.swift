@@ -117,7 +117,7 @@ extension ObjectStore {
             durableMark = max(durableMark, next.mark)
             checkpoint = .idle
             counters.checkpoints += 1
-            growable = device.growable
+            refreshGrowable()
         case .idle, .writingHome, .flushing:
             preconditionFailure("a superblock completes while the checkpoint is \(checkpoint)")
         }

@@ -64,7 +64,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     }
     var uncommitted: [UInt64: UncommittedBlock] = [:]
     var dirty: [UInt64: DirtyBlock] = [:]
+    /// Dirty blocks in order of LSN, and those whose write home had to wait for an older one.
     var dirtyQueue = Queue<(block: UInt64, lsn: UInt64)>()
+    var dirtyAgain = Queue<(block: UInt64, lsn: UInt64)>()
     var homeWrites: [UInt64: HomeWrite] = [:]
     var nextHomeWrite: UInt64 = 0
 
@@ -112,7 +114,6 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         nextObject = superblock.nextObject
         committedNextObject = superblock.nextObject
         chunk = BlockBuffer(count: StoreLimits.chunkSize)
-        growable = device.growable
     }
 
     // MARK: - The owner's turn
@@ -176,7 +177,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         gathering == nil && waiting.isEmpty && inFlight.isEmpty && reads.isEmpty
     }
 
-    /// Asks for a checkpoint, after which a restart has nothing to replay. `isCheckpointing` tells when it is done.
+    /// Asks for a checkpoint of what is committed by now, after which a restart has nothing of it to replay. `isCheckpointing` tells when it is done.
     public func requestCheckpoint() { checkpointRequested = true }
 
     /// True while a checkpoint is asked for or under way.

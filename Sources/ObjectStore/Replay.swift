@@ -153,7 +153,8 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         }
     }
 
-    /// The mark of a record that vouches for the one missing at `position`, looked for in the whole ring.
+    /// The mark of a record that vouches for the one missing at `position`, looked for in the whole ring. A record of a
+    /// later incarnation proves that this superblock is not the last that was written.
     private func markBehind(_ position: JournalPosition) throws(StoreError) -> UInt64? {
         let step = StoreLimits.chunkSize
         let buffer = BlockBuffer(count: step)
@@ -162,9 +163,18 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
             try readRing(buffer.bytes, at: at)
             for block in 0..<step / StoreLimits.blockSize {
                 guard let (header, _) = RecordHeader.decode(UnsafeRawBufferPointer(buffer.block(block))),
-                    header.store == superblock.identity.store.low, header.incarnation == superblock.incarnation,
-                    header.offset % superblock.journalLength == at + UInt64(block * StoreLimits.blockSize),
-                    header.lsn > position.lsn, header.mark >= position.lsn
+                    header.store == superblock.identity.store.low,
+                    header.offset % superblock.journalLength == at + UInt64(block * StoreLimits.blockSize)
+                else { continue }
+                guard header.incarnation <= superblock.incarnation else {
+                    throw StoreError(
+                        .failed,
+                        "the newest superblock is damaged: the journal has records of opening \(header.incarnation), the "
+                            + "superblock found is of opening \(superblock.incarnation). Recreate this OSD from its peers"
+                    )
+                }
+                guard header.incarnation == superblock.incarnation, header.lsn > position.lsn,
+                    header.mark >= position.lsn
                 else { continue }
                 return header.mark
             }

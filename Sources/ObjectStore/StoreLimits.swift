@@ -39,11 +39,19 @@ public enum StoreLimits {
     /// Share of the store that recovery may fill.
     public static let recoveryRatio = 0.97
 
+    /// Above this share a freed unit is worth a checkpoint of its own.
+    static let eagerRatio = 0.90
+
+    /// What data leaves of the file system to the metadata store: one part in this many, at most so many bytes.
+    static let reserveShare: UInt64 = 32
+    static let largestReserve: UInt64 = 512 << 20
+
     /// Stops when the relations do not hold; called once at open and at format.
     static func check() {
         precondition(unitSize == blockSize * blocksPerUnit, "a unit is \(blocksPerUnit) blocks")
         precondition(UInt64(superblockOffsets.count * blockSize) <= journalStart, "superblocks before the journal")
         precondition(smallestJournal <= defaultJournal && defaultJournal <= largestJournal, "journal sizes")
+        precondition(eagerRatio < fullRatio && fullRatio < recoveryRatio && recoveryRatio < 1, "ratios")
         precondition(chunkSize % blockSize == 0 && besideWrite % unitSize == 0, "whole blocks")
         // A batch just below its target and then the largest transaction fit into half the journal.
         let largest = largestTransaction(journal: smallestJournal) + batchTarget(journal: smallestJournal)

@@ -41,12 +41,13 @@ struct Harness {
         var from: Int
     }
 
-    init(seed: UInt64) throws {
+    init(seed: UInt64, journal: UInt64? = nil, capacity: UInt64 = 32 << 20, objects: Int? = nil) throws {
         chooser = SeededGenerator(seed: seed ^ 0xdead_beef)
-        workload = Workload(seed: seed)
-        device = SimulatedDevice(capacity: 32 << 20)
+        workload = Workload(seed: seed, objects: objects)
+        device = SimulatedDevice(capacity: capacity)
         options = StoreOptions()
         options.journalSize = [1 << 20, 2 << 20].randomElement(using: &chooser) ?? 1 << 20
+        if let journal { options.journalSize = journal }
         options.growth = 1 << 20
         options.dirtyBlocks = [0, 8, 64, 1000].randomElement(using: &chooser) ?? 8
         options.batchesInFlight = Int.random(in: 1...3, using: &chooser)
@@ -64,12 +65,16 @@ struct Harness {
     }
 
     private mutating func take(_ completions: [Completion]) throws {
-        for completion in completions {
+        for (n, completion) in completions.enumerated() {
             switch completion {
             case .committed(let token):
                 committed += 1
                 guard token == UInt64(committed) else { throw Failure("committed \(token), expected \(committed)") }
-            case .failed(let error): throw Failure("store stopped: \(error)")
+            case .failed(let error):
+                for case .committed(let token) in completions[n...] {
+                    throw Failure("\(token) is committed after the stop")
+                }
+                throw error
             case .read(let token, let result): try check(token, result)
             }
         }
@@ -101,17 +106,20 @@ struct Harness {
         if Bool.random(using: &chooser) { store.endOfTurn() }
     }
 
+    mutating func submit(_ transaction: Transaction) throws {
+        submitted += 1
+        var next = states[states.count - 1]
+        next.apply(transaction)
+        states.append(next)
+        store.submit(transaction, token: UInt64(submitted))
+    }
+
     /// One event: a transaction, the end of a turn, a finished operation.
     mutating func event() throws {
         switch Int.random(in: 0..<10, using: &chooser) {
         case 0, 1, 2:
             guard submitted - committed < 12 else { fallthrough }
-            let transaction = workload.transaction()
-            submitted += 1
-            var next = states[states.count - 1]
-            next.apply(transaction)
-            states.append(next)
-            store.submit(transaction, token: UInt64(submitted))
+            try submit(workload.transaction())
             if Bool.random(using: &chooser) { store.endOfTurn() }
         case 3:
             store.endOfTurn()

@@ -72,10 +72,11 @@ struct Workload {
     let groups: [PGID]
     var largestObject = 400 << 10
 
-    init(seed: UInt64) {
+    init(seed: UInt64, objects: Int? = nil) {
         generator = SeededGenerator(seed: seed)
         // Sometimes few that meet often, sometimes more than the cache holds. Some share hash or name, some names hold zeros.
-        objects = (0..<[4, 9, 30][generator.number(0..<3)]).map(Self.object)
+        let count = [4, 9, 30][generator.number(0..<3)]
+        self.objects = (0..<(objects ?? count)).map(Self.object)
         groups = [PGID(pool: PoolID(1), seed: 0), PGID(pool: PoolID(1), seed: 255), PGID(pool: PoolID(2), seed: 1)]
     }
 
