@@ -10,10 +10,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+// What is known of an operation in flight; the kernel carries its index.
+struct slot {
+    uint64_t tag;
+    uint32_t expected;  // bytes it must move; fewer are an error
+    uint32_t next;      // the next free slot
+};
+
 struct nacre_ring {
     struct io_uring ring;
     int enabled;
     int deferred;  // completions are posted only when we ask (DEFER_TASKRUN)
+    struct slot *slots;
+    uint32_t capacity;
+    uint32_t free;  // first free slot; `capacity` when there is none
 };
 
 int nacre_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
@@ -57,6 +67,7 @@ nacre_ring *nacre_ring_create(unsigned entries, int eventfd, int *error) {
 
 void nacre_ring_destroy(nacre_ring *self) {
     io_uring_queue_exit(&self->ring);
+    free(self->slots);
     free(self);
 }
 
@@ -83,6 +94,28 @@ int nacre_ring_submit(nacre_ring *self) {
     return result < 0 ? result : 0;
 }
 
+// Gives the operation a slot. False when there is no memory.
+static int name(nacre_ring *self, struct io_uring_sqe *sqe, uint64_t tag, uint32_t expected) {
+    if (self->free == self->capacity) {
+        uint32_t more = self->capacity ? self->capacity * 2 : 256;
+        struct slot *slots = realloc(self->slots, more * sizeof *slots);
+        if (!slots) {
+            io_uring_prep_nop(sqe);
+            io_uring_sqe_set_data64(sqe, UINT64_MAX);
+            return -ENOMEM;
+        }
+        for (uint32_t n = self->capacity; n < more; n++) slots[n].next = n + 1;
+        self->slots = slots;
+        self->capacity = more;
+    }
+    uint32_t index = self->free;
+    self->free = self->slots[index].next;
+    self->slots[index].tag = tag;
+    self->slots[index].expected = expected;
+    io_uring_sqe_set_data64(sqe, index);
+    return 0;
+}
+
 static struct io_uring_sqe *next(nacre_ring *self, int *error) {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
     if (!sqe) {
@@ -101,8 +134,7 @@ int nacre_ring_write(nacre_ring *self, int fd, const void *from, unsigned count,
     if (!sqe) return error;
     io_uring_prep_write(sqe, fd, from, count, offset);
     if (durable) sqe->rw_flags = RWF_DSYNC;
-    sqe->user_data = tag;
-    return 0;
+    return name(self, sqe, tag, count);
 }
 
 int nacre_ring_writev(nacre_ring *self, int fd, const struct iovec *from, unsigned count, uint64_t offset, int durable,
@@ -112,8 +144,9 @@ int nacre_ring_writev(nacre_ring *self, int fd, const struct iovec *from, unsign
     if (!sqe) return error;
     io_uring_prep_writev(sqe, fd, from, count, offset);
     if (durable) sqe->rw_flags = RWF_DSYNC;
-    sqe->user_data = tag;
-    return 0;
+    size_t expected = 0;
+    for (unsigned n = 0; n < count; n++) expected += from[n].iov_len;
+    return name(self, sqe, tag, (uint32_t)expected);
 }
 
 int nacre_ring_read(nacre_ring *self, int fd, void *into, unsigned count, uint64_t offset, uint64_t tag) {
@@ -121,8 +154,7 @@ int nacre_ring_read(nacre_ring *self, int fd, void *into, unsigned count, uint64
     struct io_uring_sqe *sqe = next(self, &error);
     if (!sqe) return error;
     io_uring_prep_read(sqe, fd, into, count, offset);
-    sqe->user_data = tag;
-    return 0;
+    return name(self, sqe, tag, count);
 }
 
 int nacre_ring_datasync(nacre_ring *self, int fd, uint64_t tag) {
@@ -130,8 +162,7 @@ int nacre_ring_datasync(nacre_ring *self, int fd, uint64_t tag) {
     struct io_uring_sqe *sqe = next(self, &error);
     if (!sqe) return error;
     io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-    sqe->user_data = tag;
-    return 0;
+    return name(self, sqe, tag, 0);
 }
 
 int nacre_ring_allocate(nacre_ring *self, int fd, uint64_t offset, uint64_t length, uint64_t tag) {
@@ -139,21 +170,35 @@ int nacre_ring_allocate(nacre_ring *self, int fd, uint64_t offset, uint64_t leng
     struct io_uring_sqe *sqe = next(self, &error);
     if (!sqe) return error;
     io_uring_prep_fallocate(sqe, fd, 0, offset, length);
-    sqe->user_data = tag;
-    return 0;
+    return name(self, sqe, tag, 0);
 }
 
 unsigned nacre_ring_reap(nacre_ring *self, nacre_completion *into, unsigned limit) {
     if (!self->enabled) return 0;
     if (self->deferred || io_uring_cq_has_overflow(&self->ring)) io_uring_get_events(&self->ring);
-    unsigned head, count = 0;
+    unsigned head, count = 0, seen = 0;
     struct io_uring_cqe *cqe;
     io_uring_for_each_cqe(&self->ring, head, cqe) {
         if (count == limit) break;
-        into[count].tag = cqe->user_data;
-        into[count].result = cqe->res;
+        seen++;
+        if (cqe->user_data == UINT64_MAX) continue;
+        struct slot *slot = &self->slots[cqe->user_data];
+        into[count].tag = slot->tag;
+        into[count].result = cqe->res >= 0 && (uint32_t)cqe->res < slot->expected ? -EIO : cqe->res;
+        slot->next = self->free;
+        self->free = (uint32_t)cqe->user_data;
         count++;
     }
-    io_uring_cq_advance(&self->ring, count);
+    io_uring_cq_advance(&self->ring, seen);
     return count;
+}
+
+int nacre_ring_wait(nacre_ring *self) {
+    struct io_uring_cqe *cqe;
+    int result = enable(self);
+    while (result >= 0) {
+        result = io_uring_wait_cqe(&self->ring, &cqe);
+        if (result == -EINTR) result = 0; else break;
+    }
+    return result < 0 ? result : 0;
 }

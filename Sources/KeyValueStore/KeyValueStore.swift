@@ -18,8 +18,10 @@ public enum FlushState: Sendable, Equatable {
 
 /// Why the ordered store failed, in one line.
 public struct KeyValueError: Error, Hashable, CustomStringConvertible {
+    /// The reason, in one line.
     public let description: String
 
+    /// A failure for a reason.
     public init(_ description: String) { self.description = description }
 }
 

@@ -17,6 +17,7 @@ public final class RocksDBStore: KeyValueStore {
         /// Leaves out every synchronous write: for tests that must lose data only.
         public var unsafeNoFlush = false
 
+        /// The defaults.
         public init() {}
     }
 
@@ -95,6 +96,7 @@ public final class RocksDBStore: KeyValueStore {
         return KeyValueError("\(context): \(String(cString: message))")
     }
 
+    /// Looks the key up; may read from the disk.
     public func value(_ key: Bytes) throws(KeyValueError) -> Bytes? {
         var message: UnsafeMutablePointer<CChar>?
         let slice = key.withUnsafeBytes { raw in
@@ -108,6 +110,7 @@ public final class RocksDBStore: KeyValueStore {
         return Bytes(copying: UnsafeRawBufferPointer(start: found, count: count))
     }
 
+    /// Walks an iterator over the range.
     public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) throws(KeyValueError) {
         let iterator = rocksdb_create_iterator(handle, readOptions)
         defer { rocksdb_iter_destroy(iterator) }
@@ -126,6 +129,7 @@ public final class RocksDBStore: KeyValueStore {
         if let message { throw Self.error("metadata store: scan failed", message) }
     }
 
+    /// One write batch of RocksDB; `.atFlush` goes without its log.
     public func write(_ batches: [KeyBatch], _ durability: Durability) throws(KeyValueError) {
         rocksdb_writebatch_clear(batch)
         for each in batches {
@@ -142,10 +146,13 @@ public final class RocksDBStore: KeyValueStore {
         if let message { throw Self.error("metadata store: write failed", message) }
     }
 
+    /// Starts a flush on a thread of its own.
     public func beginFlush() { flusher.begin() }
 
+    /// Asks that thread.
     public func pollFlush() -> FlushState { flusher.poll() }
 
+    /// Flushes and waits, also for one that was begun.
     public func flush() throws(KeyValueError) {
         flusher.join()
         var message: UnsafeMutablePointer<CChar>?

@@ -1,5 +1,6 @@
 /// Memory of whole blocks at an address that direct I/O accepts. Freed with its last reference.
 public final class BlockBuffer {
+    /// The first byte.
     public let base: UnsafeMutableRawPointer
     /// Bytes.
     public let count: Int
@@ -29,9 +30,12 @@ public typealias IOTag = UInt64
 
 /// A finished operation: bytes moved, or a negative errno.
 public struct IOCompletion: Sendable {
+    /// What the operation was given as its name.
     public var tag: IOTag
+    /// Bytes moved, or a negative errno.
     public var result: Int64
 
+    /// The completion of the operation `tag`.
     public init(tag: IOTag, result: Int64) {
         self.tag = tag
         self.result = result
@@ -40,9 +44,12 @@ public struct IOCompletion: Sendable {
 
 /// A call to the device failed.
 public struct DeviceError: Error, CustomStringConvertible {
+    /// The errno.
     public let code: Int32
+    /// One line that names the call and the file.
     public let description: String
 
+    /// A failure with its errno.
     public init(code: Int32, _ description: String) {
         self.code = code
         self.description = description
@@ -51,9 +58,9 @@ public struct DeviceError: Error, CustomStringConvertible {
 
 /// The block file of a store. Offsets and lengths are whole blocks. Buffers must stay until their completion.
 ///
-/// Operations are queued by the calls and go out with `submit`, once per turn of the owner's loop. They run in any order
-/// and finish in any order. What was not written with `durable` is stable only after a `flush` that was begun after the
-/// write completed.
+/// Operations are queued by the calls and go out with `submit`, once per turn of the owner's loop. They run in any
+/// order and finish in any order. What was not written with `durable` is stable only after a `flush` that was begun
+/// after the write completed.
 public protocol BlockDevice: AnyObject {
     /// Bytes that are physically allocated: within them a write cannot fail for want of space.
     var size: UInt64 { get }
@@ -64,7 +71,7 @@ public protocol BlockDevice: AnyObject {
     func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag)
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag)
     func flush(tag: IOTag)
-    /// Allocates space physically, and durably, up to `size`, which `self.size` has become at the completion.
+    /// Allocates space physically up to `size`, which `self.size` has reached at the completion, if not before in parts.
     func grow(to size: UInt64, tag: IOTag)
 
     /// Hands the queued operations over.
@@ -76,5 +83,6 @@ public protocol BlockDevice: AnyObject {
     func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError)
     func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError)
     func flushNow() throws(DeviceError)
+    /// Allocates too, but while a `grow` is under way only waits until that has gained something.
     func growNow(to size: UInt64) throws(DeviceError)
 }

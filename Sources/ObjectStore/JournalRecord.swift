@@ -1,8 +1,8 @@
 import KeyValueStore
 import Wire
 
-/// The header of a journal record. A record is one batch of transactions: header, keys, tables, padding to a whole block,
-/// then the journalled blocks. It may run over the end of the ring and on at its beginning.
+/// The header of a journal record. A record is one batch of transactions: header, keys, tables, padding to a whole
+/// block, then the journalled blocks. It may run over the end of the ring and on at its beginning.
 ///
 /// | offset | bytes | what |
 /// |---|---|---|
@@ -23,11 +23,11 @@ import Wire
 /// | … | 12 each | per journalled block: block number in the file, CRC32C |
 /// | … | 12 each | per block written beside: the same |
 ///
-/// The checksum of the tables covers the checksums of all data, and the header's that of the tables: one value in the next
-/// header vouches for everything before it. Order of writes: data beside the record and the record go out together, both
-/// durable by themselves; the record counts when both are complete and every record before it counts. A journalled block
-/// goes home, and a freed unit is used again, only when a complete record carries a mark at or above it: replay checks
-/// blocks beside only above the mark, so nothing it checks can have been overwritten since.
+/// The checksum of the tables covers the checksums of all data, and the header's that of the tables: one value in the
+/// next header vouches for everything before it. Order of writes: data beside the record and the record go out
+/// together, both durable by themselves; the record counts when both are complete and every record before it counts. A
+/// journalled block goes home, and a freed unit is used again, only when a complete record carries a mark at or above
+/// it: replay checks blocks beside only above the mark, so nothing it checks can have been overwritten since.
 struct RecordHeader: Equatable {
     static let size = 80
     private static let magic: UInt64 = 0x4e524a_455243414e

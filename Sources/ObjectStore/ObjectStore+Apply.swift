@@ -59,7 +59,8 @@ extension ObjectStore {
         writer.remove(key)
     }
 
-    /// Removes the keys that exist in the range, one by one: results are logged, so replay does not depend on what is there.
+    /// Removes the keys that exist in the range, one by one: results are logged, so replay does not depend on what is
+    /// there.
     private func removeKeys(from lower: Bytes, to upper: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter)
         throws(StoreError)
     {
@@ -161,8 +162,8 @@ extension ObjectStore {
         object.record?.size = size
     }
 
-    /// Makes `start ..< end` read as zeros: whole blocks lose their place, parts of blocks are merged. The bytes from the
-    /// object's size to the end of its last block are zeros always, so `end` may be taken up to there.
+    /// Makes `start ..< end` read as zeros: whole blocks lose their place, parts of blocks are merged. The bytes from
+    /// the object's size to the end of its last block are zeros always, so `end` may be taken up to there.
     private func zero(_ object: CachedObject, from start: UInt64, to end: UInt64, _ batch: Batch) throws(StoreError) {
         guard start < end, let size = object.record?.size else { return }
         try loadUnits(object)
@@ -329,8 +330,8 @@ extension ObjectStore {
         uncommitted[place] = UncommittedBlock(lsn: batch.lsn, content: reference)
     }
 
-    /// Fills `target` with the newest content of a block; false when that cannot be vouched for. Waits for the device when
-    /// the block is in no memory: writes smaller than a block are rare.
+    /// Fills `target` with the newest content of a block; false when that cannot be vouched for. Waits for the device
+    /// when the block is in no memory: writes smaller than a block are rare.
     private func fill(
         _ target: UnsafeMutableRawBufferPointer, with unit: UnitRecord, _ block: Int, _ place: UInt64, _ seed: UInt32
     ) throws(StoreError) -> Bool {

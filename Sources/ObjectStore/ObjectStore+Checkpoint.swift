@@ -1,5 +1,19 @@
 import KeyValueStore
 
+/// How far a checkpoint is, for who looks at the store from outside.
+public enum CheckpointStep: CaseIterable, Sendable {
+    /// None is under way.
+    case idle
+    /// The mark is being written.
+    case mark
+    /// Blocks are being written home.
+    case home
+    /// Device and metadata store are being flushed.
+    case flush
+    /// The superblock with the new start is being written.
+    case superblock
+}
+
 /// How far a checkpoint is. The position is where replay will begin.
 enum CheckpointPhase: Equatable {
     case idle
@@ -13,11 +27,23 @@ enum CheckpointPhase: Equatable {
     case writingSuperblock(Superblock)
 }
 
-/// A checkpoint moves the start of replay. Order: the mark is durable, which lets blocks go home; the blocks of all records before the new start are home; then the device is
-/// flushed, and the metadata store, which has the keys of those records since they were committed; then the superblock says
-/// so, durably; only then are the records' places used again. A crash between any two leaves the old start, from which
-/// replay gives the same result, since it writes results and runs to the end.
+/// A checkpoint moves the start of replay. Order: the mark is durable, which lets blocks go home; the blocks of all
+/// records before the new start are home; then the device is flushed, and the metadata store, which has the keys of
+/// those records since they were committed; then the superblock says so, durably; only then are the records' places
+/// used again. A crash between any two leaves the old start, from which replay gives the same result, since it writes
+/// results and runs to the end.
 extension ObjectStore {
+    /// How far the checkpoint under way is.
+    public var checkpointStep: CheckpointStep {
+        switch checkpoint {
+        case .idle: .idle
+        case .writingMark: .mark
+        case .writingHome: .home
+        case .flushing: .flush
+        case .writingSuperblock: .superblock
+        }
+    }
+
     func advanceCheckpoint() {
         switch checkpoint {
         case .idle:
@@ -91,7 +117,7 @@ extension ObjectStore {
             durableMark = max(durableMark, next.mark)
             checkpoint = .idle
             counters.checkpoints += 1
-            growable = device.growable
+            refreshGrowable()
         case .idle, .writingHome, .flushing:
             preconditionFailure("a superblock completes while the checkpoint is \(checkpoint)")
         }

@@ -126,7 +126,8 @@ extension ObjectStore {
         }
     }
 
-    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go where reads find them.
+    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go where reads find
+    /// them.
     private func commit(_ batch: Batch) {
         for token in batch.tokens { completions.append(.committed(token)) }
         committed = batch.end
@@ -195,15 +196,25 @@ extension ObjectStore {
             if case .writingHome = checkpoint { return true }
             return dirty.count > options.dirtyBlocks
         }
-        while isWanted, homeWrites.count < StoreLimits.homeWritesInFlight, let (block, lsn) = dirtyQueue.first {
-            guard lsn <= durableMark else {
-                // Only a checkpoint waits for the mark; otherwise the next record brings it.
-                break
-            }
-            dirtyQueue.popFirst()
-            guard let entry = dirty[block], entry.lsn == lsn, !entry.isBusy, !entry.isDropped else { continue }
-            beginHomeWrite(from: block)
+        // Those that had to wait for an older write of their block come first. Behind newer ones, whose mark may never
+        // come, they would keep the checkpoint, and with it a full journal, waiting for ever.
+        for _ in 0..<dirtyAgain.count where isWanted && homeWrites.count < StoreLimits.homeWritesInFlight {
+            guard let (block, lsn) = dirtyAgain.popFirst() else { break }
+            if lsn <= durableMark { sendHome(block, lsn) } else { dirtyAgain.append((block, lsn)) }
         }
+        while isWanted, homeWrites.count < StoreLimits.homeWritesInFlight, let (block, lsn) = dirtyQueue.first {
+            // Only a checkpoint waits for the mark; otherwise the next record brings it.
+            guard lsn <= durableMark else { break }
+            dirtyQueue.popFirst()
+            sendHome(block, lsn)
+        }
+    }
+
+    /// Writes the block home unless it was overwritten or dropped, or an older write of it is in flight, whose completion
+    /// sees to it.
+    private func sendHome(_ block: UInt64, _ lsn: UInt64) {
+        guard let entry = dirty[block], entry.lsn == lsn, !entry.isBusy, !entry.isDropped else { return }
+        beginHomeWrite(from: block)
     }
 
     private func beginHomeWrite(from first: UInt64) {
@@ -245,7 +256,7 @@ extension ObjectStore {
             } else {
                 // Written again meanwhile: the newer content has had to wait for this write.
                 dirty[block]?.isBusy = false
-                dirtyQueue.append((block, entry.lsn))
+                dirtyAgain.append((block, entry.lsn))
             }
         }
     }

@@ -165,8 +165,8 @@ extension ObjectStore {
         return object
     }
 
-    /// Turns the generations when the younger is full. Objects being changed stay referenced by `touchedObjects`, so they
-    /// are moved along.
+    /// Turns the generations when the younger is full. Objects being changed stay referenced by `touchedObjects`, so
+    /// they are moved along.
     private func makeRoom() {
         guard youngObjects.count >= options.cachedObjects / 2 || youngUnits >= options.cachedUnits / 2 else { return }
         oldObjects = youngObjects

@@ -3,8 +3,8 @@ import Protocol
 import Wire
 
 extension ObjectStore {
-    /// Writes an empty store on the device and the metadata store, whose keys must be empty. The superblock comes last, so
-    /// an interrupted format is no store.
+    /// Writes an empty store on the device and the metadata store, whose keys must be empty. The superblock comes last,
+    /// so an interrupted format is no store.
     public static func format(_ device: Device, identity: StoreIdentity, options: StoreOptions = StoreOptions())
         throws(StoreError)
     {
@@ -21,9 +21,11 @@ extension ObjectStore {
             // Real zeros: a write into a hole has the file system's own journal wait, and can fail for want of space.
             let zeros = BlockBuffer(count: 1 << 20)
             _ = zeros.bytes.initializeMemory(as: UInt8.self, repeating: 0)
+            let growth = options.growth / unitSize * unitSize
+            let end = superblock.dataStart + (superblock.capacity == 0 ? growth : min(growth, superblock.capacity))
             var at: UInt64 = 0
-            while at < superblock.dataStart {
-                let count = Int(min(UInt64(zeros.count), superblock.dataStart - at))
+            while at < end {
+                let count = Int(min(UInt64(zeros.count), end - at))
                 try device.writeNow(
                     UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(zeros.bytes)[0..<count]), at: at)
                 at += UInt64(count)

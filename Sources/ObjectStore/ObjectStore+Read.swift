@@ -25,8 +25,8 @@ final class ReadOperation {
 }
 
 extension ObjectStore {
-    /// Reads up to `length` bytes of the object from `offset`: fewer at its end, zeros for holes. The completion carries
-    /// `token`; it may be there at once. Every block is verified against its checksum.
+    /// Reads up to `length` bytes of the object from `offset`: fewer at its end, zeros for holes. The completion
+    /// carries `token`; it may be there at once. Every block is verified against its checksum.
     public func read(_ object: ObjectID, offset: UInt64, length: Int, token: UInt64) {
         if let stopReason {
             completions.append(.read(token, .failure(stopReason)))

@@ -9,7 +9,9 @@ extension ObjectStore {
     /// Up to `wanted` units side by side, at least one; all of them physically allocated.
     func allocate(_ wanted: Int) throws(StoreError) -> (first: UInt32, count: Int) {
         if let found = units.allocate(wanted) { return found }
-        // Growth ahead of use did not keep up, so it is waited for.
+        // Growth ahead of use did not keep up: what it has gained so far may do, else it is waited for.
+        takeUnits()
+        if let found = units.allocate(wanted) { return found }
         if let size = nextSize() {
             do throws(DeviceError) {
                 try device.growNow(to: size)
@@ -41,14 +43,26 @@ extension ObjectStore {
 
     /// Units up to the size of the device are there.
     func takeGrowth() {
+        takeUnits()
+        refreshGrowable()
+    }
+
+    /// Asks the device, which is a system call: at growth and at checkpoints, never for an operation. A part stays for
+    /// the metadata store, which shares the file system and must be able to compact when data has filled the rest.
+    func refreshGrowable() {
+        let all = device.growable
+        let reserve = min(StoreLimits.largestReserve, (allocatedBytes + all) / StoreLimits.reserveShare)
+        growable = all - min(all, reserve)
+    }
+
+    private func takeUnits() {
         let bytes = device.size > superblock.dataStart ? device.size - superblock.dataStart : 0
         units.grow(to: max(units.count, Int(min(bytes, capacityLimit)) / StoreLimits.unitSize))
-        growable = device.growable
     }
 
     /// Grows the device before space runs out, so that no write waits for it.
     func growAhead() {
-        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth / 2, let size = nextSize() else {
+        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth, let size = nextSize() else {
             return
         }
         isGrowing = true
@@ -70,9 +84,14 @@ extension ObjectStore {
             pendingFree.popFirst()
             units.release(unit)
         }
-        // Short of space with freed units that only wait for the mark: a checkpoint brings it.
-        if !pendingFree.isEmpty, UInt64(units.free * StoreLimits.unitSize) < options.growth / 2, remainingGrowth == 0,
-            checkpoint == .idle, pendingFree.first.map({ $0.lsn < committed.lsn }) == true
+        // With work under way the next record brings the mark. Without, and short of space, nothing would: whoever was
+        // refused waits for these units, so a checkpoint brings it.
+        guard let first = pendingFree.first, first.lsn < committed.lsn, checkpoint == .idle, gathering == nil,
+            inFlight.isEmpty, waiting.isEmpty
+        else { return }
+        let usage = usage
+        if Double(usage.used) > Double(usage.total) * StoreLimits.eagerRatio || usage.available < options.growth
+            || freeBytes < options.growth
         {
             checkpointRequested = true
         }
@@ -87,8 +106,11 @@ extension ObjectStore {
             total: total, used: used, available: total > used ? total - used : 0, allocated: allocatedBytes)
     }
 
-    /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to whoever
-    /// asked for it. Counts a whole unit for every piece's ends.
+    /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to
+    /// whoever asked for it. Counts a whole unit for every piece's ends.
+    ///
+    /// True is a promise for the next transaction: the space is physically there. It costs no system call but where
+    /// growth ahead of use has not kept up, and then waits for it.
     public func canAccept(_ bytes: Int, writes: Int = 1, as space: SpaceClass = .client) -> Bool {
         let usage = usage
         let needed = UInt64(bytes + writes * 2 * StoreLimits.unitSize)
@@ -99,6 +121,23 @@ extension ObjectStore {
             case .recovery: StoreLimits.recoveryRatio
             case .essential: 1.0
             }
-        return Double(usage.used + needed) <= Double(usage.total) * ratio
+        guard Double(usage.used + needed) <= Double(usage.total) * ratio else { return false }
+        return freeBytes >= needed || gain(needed)
+    }
+
+    private var freeBytes: UInt64 { UInt64(units.free * StoreLimits.unitSize) }
+
+    /// Waits for growth until `needed` bytes are free; false when others have taken the space.
+    private func gain(_ needed: UInt64) -> Bool {
+        takeUnits()
+        while freeBytes < needed, let size = nextSize() {
+            do throws(DeviceError) {
+                try device.growNow(to: size)
+                takeGrowth()
+            } catch {
+                growable = 0
+            }
+        }
+        return freeBytes >= needed
     }
 }

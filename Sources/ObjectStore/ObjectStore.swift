@@ -2,17 +2,18 @@ import KeyValueStore
 import Protocol
 import Wire
 
-/// The object store of one OSD: atomic durable transactions over objects, on a block device and an ordered metadata store.
+/// The object store of one OSD: atomic durable transactions over objects, on a block device and an ordered metadata
+/// store.
 ///
-/// A core: confined to its owner's event loop, no system call but through `Device` and `Keys`. The owner calls `submit` and
-/// `read` as it likes during a turn, `endOfTurn` once at its end, `poll` when the device has something, and takes
+/// A core: confined to its owner's event loop, no system call but through `Device` and `Keys`. The owner calls `submit`
+/// and `read` as it likes during a turn, `endOfTurn` once at its end, `poll` when the device has something, and takes
 /// `drainCompletions` after either.
 ///
-/// How a write travels: `submit` applies the transaction to the objects in memory and gathers the resulting keys, and the
-/// blocks, in a `Batch`. `endOfTurn` writes the batch as one journal record, durably (group commit). When record and data
-/// are complete, in the order of LSNs, it is committed: the owner hears, the keys go to the metadata store without its log,
-/// the blocks wait in memory (`dirty`) for their home location. A checkpoint writes them home, flushes device and metadata
-/// store, and then moves the start of replay in the superblock, which frees the journal.
+/// How a write travels: `submit` applies the transaction to the objects in memory and gathers the resulting keys, and
+/// the blocks, in a `Batch`. `endOfTurn` writes the batch as one journal record, durably (group commit). When record
+/// and data are complete, in the order of LSNs, it is committed: the owner hears, the keys go to the metadata store
+/// without its log, the blocks wait in memory (`dirty`) for their home location. A checkpoint writes them home, flushes
+/// device and metadata store, and then moves the start of replay in the superblock, which frees the journal.
 ///
 /// Invariants:
 /// - `overlay` and `uncommitted` hold exactly what is submitted and not committed; the metadata store and `dirty` never do.
@@ -63,7 +64,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     }
     var uncommitted: [UInt64: UncommittedBlock] = [:]
     var dirty: [UInt64: DirtyBlock] = [:]
+    /// Dirty blocks in order of LSN, and those whose write home had to wait for an older one.
     var dirtyQueue = Queue<(block: UInt64, lsn: UInt64)>()
+    var dirtyAgain = Queue<(block: UInt64, lsn: UInt64)>()
     var homeWrites: [UInt64: HomeWrite] = [:]
     var nextHomeWrite: UInt64 = 0
 
@@ -74,7 +77,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var isGrowing = false
     var growable: UInt64 = 0
 
-    // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes the older.
+    // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes
+    // the older.
     var youngObjects: [ObjectID: CachedObject] = [:]
     var oldObjects: [ObjectID: CachedObject] = [:]
     var youngUnits = 0
@@ -110,13 +114,12 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         nextObject = superblock.nextObject
         committedNextObject = superblock.nextObject
         chunk = BlockBuffer(count: StoreLimits.chunkSize)
-        growable = device.growable
     }
 
     // MARK: - The owner's turn
 
-    /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed is
-    /// visible to every read from now on.
+    /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed
+    /// is visible to every read from now on.
     ///
     /// The caller has asked `canAccept`; a transaction that finds no space stops the store, as a failed write does.
     public func submit(_ transaction: Transaction, token: UInt64) {
@@ -141,8 +144,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         }
     }
 
-    /// Ends a turn of the owner's loop: everything submitted since the last goes out as one journal write, as far as the
-    /// journal has room and not too many are in flight.
+    /// Ends a turn of the owner's loop: everything submitted since the last goes out as one journal write, as far as
+    /// the journal has room and not too many are in flight.
     public func endOfTurn() {
         guard stopReason == nil else { return }
         pump()
@@ -174,7 +177,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         gathering == nil && waiting.isEmpty && inFlight.isEmpty && reads.isEmpty
     }
 
-    /// Asks for a checkpoint, after which a restart has nothing to replay. `isCheckpointing` tells when it is done.
+    /// Asks for a checkpoint of what is committed by now, after which a restart has nothing of it to replay. `isCheckpointing` tells when it is done.
     public func requestCheckpoint() { checkpointRequested = true }
 
     /// True while a checkpoint is asked for or under way.
@@ -251,12 +254,15 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
 public struct StoreCounters: Hashable, Sendable {
     /// Journal records written, and their bytes.
     public var records: UInt64 = 0
+    /// Bytes of those records.
     public var journalBytes: UInt64 = 0
     /// Blocks and bytes written home from memory.
     public var homeWrites: UInt64 = 0
+    /// Bytes of those writes.
     public var homeBytes: UInt64 = 0
     /// Bytes written straight to fresh units.
     public var besideBytes: UInt64 = 0
+    /// Checkpoints completed.
     public var checkpoints: UInt64 = 0
     /// Times a batch had to wait for room in the journal.
     public var journalFull: UInt64 = 0
@@ -269,5 +275,6 @@ public struct StoreCounters: Hashable, Sendable {
     /// Times a record wrapped around the end of the ring.
     public var wraps: UInt64 = 0
 
+    /// All zero.
     public init() {}
 }

@@ -4,14 +4,15 @@ import Wire
 
 /// Brings device and metadata store to the state of the last complete record, and finds where to go on.
 ///
-/// First the chain of records is followed from the position in the superblock, which also finds the highest mark. Above it
-/// the blocks written beside a record are checked, and the chain ends where one does not match: that record was never
-/// complete. A record that fails at or below a mark found later is damage, and is refused. Then keys and blocks are applied.
+/// First the chain of records is followed from the position in the superblock, which also finds the highest mark. Above
+/// it the blocks written beside a record are checked, and the chain ends where one does not match: that record was
+/// never complete. A record that fails at or below a mark found later is damage, and is refused. Then keys and blocks
+/// are applied.
 ///
-/// Order of writes: before any block goes home the superblock says, durably, that the records up to the end are complete.
-/// Otherwise a crash during replay could leave a block, written home here over one that lies beside an earlier record, that
-/// fails the next replay's check. At the end device and metadata store are flushed, then the superblock moves the start
-/// to the end and begins a new incarnation.
+/// Order of writes: before any block goes home the superblock says, durably, that the records up to the end are
+/// complete. Otherwise a crash during replay could leave a block, written home here over one that lies beside an
+/// earlier record, that fails the next replay's check. At the end device and metadata store are flushed, then the
+/// superblock moves the start to the end and begins a new incarnation.
 struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
     let device: Device
     let keys: Keys
@@ -152,7 +153,8 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         }
     }
 
-    /// The mark of a record that vouches for the one missing at `position`, looked for in the whole ring.
+    /// The mark of a record that vouches for the one missing at `position`, looked for in the whole ring. A record of a
+    /// later incarnation proves that this superblock is not the last that was written.
     private func markBehind(_ position: JournalPosition) throws(StoreError) -> UInt64? {
         let step = StoreLimits.chunkSize
         let buffer = BlockBuffer(count: step)
@@ -161,9 +163,18 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
             try readRing(buffer.bytes, at: at)
             for block in 0..<step / StoreLimits.blockSize {
                 guard let (header, _) = RecordHeader.decode(UnsafeRawBufferPointer(buffer.block(block))),
-                    header.store == superblock.identity.store.low, header.incarnation == superblock.incarnation,
-                    header.offset % superblock.journalLength == at + UInt64(block * StoreLimits.blockSize),
-                    header.lsn > position.lsn, header.mark >= position.lsn
+                    header.store == superblock.identity.store.low,
+                    header.offset % superblock.journalLength == at + UInt64(block * StoreLimits.blockSize)
+                else { continue }
+                guard header.incarnation <= superblock.incarnation else {
+                    throw StoreError(
+                        .failed,
+                        "the newest superblock is damaged: the journal has records of opening \(header.incarnation), the "
+                            + "superblock found is of opening \(superblock.incarnation). Recreate this OSD from its peers"
+                    )
+                }
+                guard header.incarnation == superblock.incarnation, header.lsn > position.lsn,
+                    header.mark >= position.lsn
                 else { continue }
                 return header.mark
             }

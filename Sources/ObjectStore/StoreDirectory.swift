@@ -10,6 +10,7 @@ public typealias DiskStore = ObjectStore<UringDevice, RocksDBStore>
 ///
 /// While `formatting` exists the format has not finished: nothing was stored, and it may begin anew.
 public final class StoreDirectory: Sendable {
+    /// Where it is.
     public let path: String
     private let lock: Int32
 

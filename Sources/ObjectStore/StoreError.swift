@@ -22,9 +22,12 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
         case noSpace
     }
 
+    /// The kind of failure.
     public let code: Code
+    /// One line for people.
     public let description: String
 
+    /// A failure of a kind, told in one line.
     public init(_ code: Code, _ description: String) {
         self.code = code
         self.description = description

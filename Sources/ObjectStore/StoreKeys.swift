@@ -10,8 +10,8 @@ import Wire
 /// | `M` object number, key | omap value |
 /// | `G` pool, seed, key | value of a group |
 ///
-/// Objects lie in the order of `ObjectID`: a placement group is one range. In names the byte 0 is written as 0 255 and the
-/// end as 0 0, so that a name sorts before those it begins.
+/// Objects lie in the order of `ObjectID`: a placement group is one range. In names the byte 0 is written as 0 255 and
+/// the end as 0 0, so that a name sorts before those it begins.
 enum StoreKeys {
     static let objectTag = UInt8(ascii: "O")
     static let unitTag = UInt8(ascii: "U")

@@ -12,9 +12,11 @@ public enum StoreLimits {
     /// Where the copies of the superblock are.
     static let superblockOffsets: [UInt64] = [0, 4096]
 
-    /// Bytes of the journal: what format accepts, and its default.
+    /// The smallest journal that format accepts.
     public static let smallestJournal: UInt64 = 256 << 10
+    /// The largest journal that format accepts: it is zeroed within the time a start may take.
     public static let largestJournal: UInt64 = 256 << 20
+    /// The journal's size when none is given.
     public static let defaultJournal: UInt64 = 128 << 20
 
     /// Bytes of one buffer that gathers blocks for the journal.
@@ -28,19 +30,28 @@ public enum StoreLimits {
     static let homeWritesInFlight = 32
     static let blocksPerHomeWrite = 16
 
-    /// Times a read whose block does not verify is tried again before the block is called corrupt: its place may have been
-    /// given to another object since the read was issued.
+    /// Times a read whose block does not verify is tried again before the block is called corrupt: its place may have
+    /// been given to another object since the read was issued.
     static let readAttempts = 3
 
-    /// Share of the store that clients may fill, and that recovery may fill.
+    /// Share of the store that clients may fill.
     public static let fullRatio = 0.95
+    /// Share of the store that recovery may fill.
     public static let recoveryRatio = 0.97
+
+    /// Above this share a freed unit is worth a checkpoint of its own.
+    static let eagerRatio = 0.90
+
+    /// What data leaves of the file system to the metadata store: one part in this many, at most so many bytes.
+    static let reserveShare: UInt64 = 32
+    static let largestReserve: UInt64 = 512 << 20
 
     /// Stops when the relations do not hold; called once at open and at format.
     static func check() {
         precondition(unitSize == blockSize * blocksPerUnit, "a unit is \(blocksPerUnit) blocks")
         precondition(UInt64(superblockOffsets.count * blockSize) <= journalStart, "superblocks before the journal")
         precondition(smallestJournal <= defaultJournal && defaultJournal <= largestJournal, "journal sizes")
+        precondition(eagerRatio < fullRatio && fullRatio < recoveryRatio && recoveryRatio < 1, "ratios")
         precondition(chunkSize % blockSize == 0 && besideWrite % unitSize == 0, "whole blocks")
         // A batch just below its target and then the largest transaction fit into half the journal.
         let largest = largestTransaction(journal: smallestJournal) + batchTarget(journal: smallestJournal)

@@ -10,6 +10,7 @@ public struct StoreIdentity: Hashable, Sendable {
     /// This store, so that a daemon recreated under the same number is another one.
     public var store: UniqueID
 
+    /// An identity of these parts.
     public init(cluster: UniqueID, osd: OSDID, store: UniqueID) {
         self.cluster = cluster
         self.osd = osd
@@ -36,6 +37,7 @@ public struct StoreOptions: Sendable {
     /// Leaves out every flush and every wait for stable storage: for tests that must lose data, never for use.
     public var unsafeNoFlush = false
 
+    /// The defaults.
     public init() {}
 }
 

@@ -9,7 +9,8 @@ struct JournalPosition: Hashable {
 }
 
 /// What the store is and where replay begins. There are two copies, each one block; a change goes to the copy that the
-/// generation's lowest bit names, so a torn write leaves the other. Open takes the valid one with the higher generation.
+/// generation's lowest bit names, so a torn write leaves the other. Open takes the valid one with the higher
+/// generation.
 ///
 /// | offset | bytes | what |
 /// |---|---|---|

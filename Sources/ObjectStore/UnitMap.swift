@@ -1,7 +1,7 @@
 /// Which units of the data region are free. Rebuilt from the units' records at open.
 ///
-/// The search goes on where the last one ended: what is written together lies together, and units that were freed lately
-/// are used late.
+/// The search goes on where the last one ended: what is written together lies together, and units that were freed
+/// lately are used late.
 struct UnitMap {
     private var words: [UInt64] = []
     private(set) var count = 0

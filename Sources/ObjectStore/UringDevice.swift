@@ -3,12 +3,13 @@ import Glibc
 
 /// The block file through io_uring, with direct I/O.
 ///
-/// Belongs to the thread that first calls `submit`. Completions make `eventDescriptor` readable; whoever watches it reads
-/// it empty and calls the store's `poll()`.
+/// Belongs to the thread that first calls `submit`. Completions make `eventDescriptor` readable; whoever watches it
+/// reads it empty and calls the store's `poll()`.
 public final class UringDevice: BlockDevice {
     /// The eventfd to watch. It belongs to the device.
     public let eventDescriptor: Int32
 
+    /// Bytes of the file; all of them are allocated.
     public private(set) var size: UInt64
     private let descriptor: Int32
     private let path: String
@@ -18,12 +19,28 @@ public final class UringDevice: BlockDevice {
     private var vectors: [UnsafeMutablePointer<iovec>] = []
     /// Tags completed without the kernel: flushes that are left out.
     private var ready: [IOCompletion] = []
-    private var growing: (tag: IOTag, size: UInt64, isAllocated: Bool)?
+    private var growing: Growth?
+    /// What space is written with before it is used: a write to space that was only allocated makes the file system
+    /// commit its own journal, and every durable write to the file that comes after it waits for that.
+    private let zeros = BlockBuffer(count: UringDevice.zeroBytes)
+
+    /// A growth under way: allocated first, so that it fails early, then zeroed part by part; `size` follows.
+    private struct Growth {
+        var tag: IOTag
+        var size: UInt64
+        var isAllocated = false
+        /// The part being zeroed ends here.
+        var zeroingTo: UInt64 = 0
+    }
     private var queueError: Int32 = 0
     private let reaped = UnsafeMutablePointer<nacre_completion>.allocate(capacity: UringDevice.reapLimit)
 
     private static let entries: UInt32 = 256
     private static let reapLimit = 256
+    /// Bytes of the buffer of zeros, and how often one write takes it. Small enough to delay other writes little.
+    private static let zeroBytes = 1 << 20
+    private static let zeroParts: UInt64 = 4
+    private static let growthTag = IOTag(TagKind.grow, 1)
 
     /// Opens `path`, which must exist; with `create` it must not.
     public init(path: String, create: Bool = false, unsafeNoFlush: Bool = false) throws(DeviceError) {
@@ -50,6 +67,7 @@ public final class UringDevice: BlockDevice {
         ring = created
         size = UInt64(info.st_size)
         self.unsafeNoFlush = unsafeNoFlush
+        _ = zeros.bytes.initializeMemory(as: UInt8.self, repeating: 0)
     }
 
     deinit {
@@ -60,6 +78,7 @@ public final class UringDevice: BlockDevice {
         reaped.deallocate()
     }
 
+    /// What the file system has left for everybody. A system call: not for every operation.
     public var growable: UInt64 {
         var info = statvfs()
         guard fstatvfs(descriptor, &info) == 0 else { return 0 }
@@ -70,6 +89,7 @@ public final class UringDevice: BlockDevice {
         if result < 0 && queueError == 0 { queueError = -result }
     }
 
+    /// Queues a write; `durable` makes it RWF_DSYNC, so that no flush has to follow.
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let sync: Int32 = durable && !unsafeNoFlush ? 1 : 0
         if parts.count == 1 {
@@ -84,10 +104,12 @@ public final class UringDevice: BlockDevice {
         queued(nacre_ring_writev(ring, descriptor, vector, UInt32(parts.count), offset, sync, tag))
     }
 
+    /// Queues a read.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag) {
         queued(nacre_ring_read(ring, descriptor, buffer.baseAddress, UInt32(buffer.count), offset, tag))
     }
 
+    /// Queues an fdatasync.
     public func flush(tag: IOTag) {
         if unsafeNoFlush {
             ready.append(IOCompletion(tag: tag, result: 0))
@@ -97,13 +119,36 @@ public final class UringDevice: BlockDevice {
         }
     }
 
+    /// Queues a fallocate, after which the space is zeroed part by part: `size` goes up with it. One at a time.
     public func grow(to size: UInt64, tag: IOTag) {
-        precondition(
-            growing == nil && size > self.size, "growing to \(size) from \(self.size), \(String(describing: growing))")
-        growing = (tag, size, false)
-        queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, tag))
+        precondition(growing == nil && size > self.size, "growing to \(size) from \(self.size)")
+        growing = Growth(tag: tag, size: size)
+        queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, Self.growthTag))
     }
 
+    /// A step of the growth is complete. Returns the completion of the whole when it was the last.
+    private func advanceGrowth(_ result: Int64) -> IOCompletion? {
+        guard var growth = growing else { preconditionFailure("a growth goes on and none was begun") }
+        if result >= 0 && growth.isAllocated { size = growth.zeroingTo }
+        growth.isAllocated = true
+        guard result >= 0, size < growth.size else {
+            growing = nil
+            return IOCompletion(tag: growth.tag, result: min(result, 0))
+        }
+        growth.zeroingTo = min(growth.size, size + Self.zeroParts * UInt64(Self.zeroBytes))
+        growing = growth
+        var left = Int(growth.zeroingTo - size)
+        var parts: [UnsafeRawBufferPointer] = []
+        while left > 0 {
+            parts.append(
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(zeros.bytes)[..<min(left, zeros.count)]))
+            left -= zeros.count
+        }
+        write(parts, at: size, durable: false, tag: Self.growthTag)
+        return nil
+    }
+
+    /// One system call for everything queued; none when nothing is.
     public func submit() throws(DeviceError) {
         let result = queueError != 0 ? -queueError : nacre_ring_submit(ring)
         for vector in vectors { vector.deallocate() }
@@ -111,6 +156,7 @@ public final class UringDevice: BlockDevice {
         if result < 0 { throw DeviceError(code: -result, "io_uring: \(String(cString: strerror(-result)))") }
     }
 
+    /// Takes completions from the ring.
     public func poll(_ completions: inout [IOCompletion]) {
         completions.append(contentsOf: ready)
         ready.removeAll(keepingCapacity: true)
@@ -118,19 +164,11 @@ public final class UringDevice: BlockDevice {
             let count = Int(nacre_ring_reap(ring, reaped, UInt32(Self.reapLimit)))
             for n in 0..<count {
                 let done = IOCompletion(tag: reaped[n].tag, result: reaped[n].result)
-                if let growing, growing.tag == done.tag, !growing.isAllocated {
-                    // Allocated: now the same tag waits for the allocation to be durable.
-                    if done.result >= 0 {
-                        size = max(size, growing.size)
-                        self.growing?.isAllocated = true
-                        flush(tag: done.tag)
-                        continue
-                    }
-                    self.growing = nil
-                } else if growing?.tag == done.tag {
-                    growing = nil
+                if done.tag != Self.growthTag {
+                    completions.append(done)
+                } else if let whole = advanceGrowth(done.result) {
+                    completions.append(whole)
                 }
-                completions.append(done)
             }
             if count < Self.reapLimit { return }
         }
@@ -141,6 +179,7 @@ public final class UringDevice: BlockDevice {
         _ = Glibc.write(eventDescriptor, &one, 8)
     }
 
+    /// Reads by a plain system call.
     public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         let count = pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
         guard count >= 0 else { throw .system("cannot read \(path) at \(offset)") }
@@ -149,6 +188,7 @@ public final class UringDevice: BlockDevice {
         }
     }
 
+    /// Writes by plain system calls, extending the file where needed.
     public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         var done = 0
         while done < buffer.count {
@@ -160,18 +200,38 @@ public final class UringDevice: BlockDevice {
         size = max(size, offset + UInt64(buffer.count))
     }
 
+    /// Flushes by a plain system call.
     public func flushNow() throws(DeviceError) {
         guard unsafeNoFlush || fdatasync(descriptor) == 0 else { throw .system("cannot flush \(path)") }
     }
 
+    /// Allocates by a plain system call, without zeroing. A growth under way is waited for until it has gained something.
     public func growNow(to size: UInt64) throws(DeviceError) {
         guard size > self.size else { return }
+        guard growing == nil else { return try awaitGrowth() }
         let error = posix_fallocate(descriptor, off_t(self.size), off_t(size - self.size))
         guard error == 0 else {
             throw DeviceError(code: error, "cannot grow \(path): \(String(cString: strerror(error)))")
         }
         self.size = size
         try flushNow()
+    }
+
+    /// Waits until the growth under way has gained something or ended. What else completes is kept for `poll`.
+    private func awaitGrowth() throws(DeviceError) {
+        let before = size
+        while growing != nil, size == before {
+            try submit()
+            let result = nacre_ring_wait(ring)
+            guard result >= 0 else {
+                throw DeviceError(code: -result, "io_uring: \(String(cString: strerror(-result)))")
+            }
+            var taken: [IOCompletion] = []
+            poll(&taken)
+            ready.append(contentsOf: taken)
+        }
+        wake()
+        guard size > before else { throw DeviceError(code: ENOSPC, "cannot grow \(path)") }
     }
 }
 

@@ -1,22 +1,74 @@
+import Dispatch
+import Foundation
+import Synchronization
 import Testing
 
-@Suite struct CrashTests {
-    /// Random work with crashes at every kind of moment: what was told committed is there, the rest is a prefix.
-    @Test(arguments: 0..<4)
-    func randomWorkSurvivesCrashes(part: Int) throws {
-        for n in 0..<2 {
-            let seed = baseSeed &+ UInt64(part * 1000 + n)
-            do {
-                var harness = try Harness(seed: seed)
-                for _ in 0..<10 {
-                    for _ in 0..<harness.workload.number(1..<400) { try harness.event() }
-                    try harness.crash()
-                }
+@Suite(.serialized) struct CrashTests {
+    /// How many seeds to run; NACRE_SEEDS=10000 for a night.
+    private let seeds = ProcessInfo.processInfo.environment["NACRE_SEEDS"].flatMap { Int($0) } ?? 300
+
+    /// Runs one seed; throws what is wrong.
+    private func run(_ seed: UInt64, prepare: (inout Harness) -> Void = { _ in }) throws -> Coverage {
+        var harness = try Harness(seed: seed)
+        prepare(&harness)
+        for _ in 0..<10 {
+            for _ in 0..<harness.chooser.number(1..<500) { try harness.event() }
+            // Sometimes with nothing more coming: a checkpoint must end without the help of later records.
+            if harness.chooser.number(0..<4) == 0 {
+                harness.store.requestCheckpoint()
                 try harness.settle()
+            }
+            try harness.crash()
+        }
+        try harness.settle()
+        try harness.compareRunning()
+        harness.coverage.add(harness.store.counters)
+        return harness.coverage
+    }
+
+    /// Random work with crashes at every kind of moment: what was told committed is there, the rest is a prefix.
+    @Test func randomWorkSurvivesCrashes() {
+        struct Outcome {
+            var coverage = Coverage()
+            var failures: [String] = []
+        }
+        let outcome = Mutex(Outcome())
+        DispatchQueue.concurrentPerform(iterations: seeds) { n in
+            let seed = baseSeed &+ UInt64(n)
+            do {
+                let coverage = try run(seed)
+                outcome.withLock { $0.coverage.add(coverage) }
             } catch {
-                Issue.record("NACRE_SEED=\(seed): \(error)")
-                return
+                outcome.withLock { $0.failures.append("NACRE_SEED=\(seed) NACRE_SEEDS=1: \(error)") }
             }
         }
+        let (coverage, failures) = outcome.withLock { ($0.coverage, $0.failures) }
+        for failure in failures.prefix(5) { Issue.record("\(failure)") }
+        #expect(failures.isEmpty, "\(failures.count) of \(seeds) seeds fail")
+        #expect(coverage.counters.corruptBlocks == 0)
+        if seeds >= 100 {
+            #expect(coverage.missing(atLeast: 20).isEmpty, "rare paths not taken often enough: \(coverage)")
+        }
+        if ProcessInfo.processInfo.environment["NACRE_VERBOSE"] != nil { print(coverage) }
+    }
+
+    /// The negative controls: on parts that lie about flushes the same test must fail, or it could not find a missing one.
+    @Test(arguments: ["device", "keys"])
+    func noticesMissingFlushes(part: String) {
+        var noticed = 0
+        for n in 0..<10 {
+            do {
+                _ = try run(baseSeed &+ UInt64(n)) { harness in
+                    if part == "device" {
+                        harness.device.ignoresFlushes = true
+                    } else {
+                        harness.keys.ignoresFlushes = true
+                    }
+                }
+            } catch {
+                noticed += 1
+            }
+        }
+        #expect(noticed == 10, "\(part): \(noticed) of 10 seeds notice")
     }
 }

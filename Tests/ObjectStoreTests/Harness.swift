@@ -28,15 +28,26 @@ struct Harness {
     /// Transactions told committed since the store was opened; the index into `states`.
     var committed = 0
     var submitted = 0
-    var total = StoreCounters()
-    var crashes = 0
+    var coverage = Coverage()
+    /// Reads in flight beside writes.
+    private var reads: [UInt64: PendingRead] = [:]
+    private var nextRead: UInt64 = 1000
 
-    init(seed: UInt64) throws {
+    private struct PendingRead {
+        var object: ObjectID
+        var offset: Int
+        var length: Int
+        /// The state that was the newest when it was issued.
+        var from: Int
+    }
+
+    init(seed: UInt64, journal: UInt64? = nil, capacity: UInt64 = 32 << 20, objects: Int? = nil) throws {
         chooser = SeededGenerator(seed: seed ^ 0xdead_beef)
-        workload = Workload(seed: seed)
-        device = SimulatedDevice(capacity: 32 << 20)
+        workload = Workload(seed: seed, objects: objects)
+        device = SimulatedDevice(capacity: capacity)
         options = StoreOptions()
         options.journalSize = [1 << 20, 2 << 20].randomElement(using: &chooser) ?? 1 << 20
+        if let journal { options.journalSize = journal }
         options.growth = 1 << 20
         options.dirtyBlocks = [0, 8, 64, 1000].randomElement(using: &chooser) ?? 8
         options.batchesInFlight = Int.random(in: 1...3, using: &chooser)
@@ -48,20 +59,59 @@ struct Harness {
     }
 
     mutating func drain() throws {
-        var failure: StoreError?
-        var order: [UInt64] = []
-        store.drainCompletions { completion in
+        var all: [Completion] = []
+        store.drainCompletions { all.append($0) }
+        try take(all)
+    }
+
+    private mutating func take(_ completions: [Completion]) throws {
+        for (n, completion) in completions.enumerated() {
             switch completion {
-            case .committed(let token): order.append(token)
-            case .failed(let error): failure = error
-            case .read: break
+            case .committed(let token):
+                committed += 1
+                guard token == UInt64(committed) else { throw Failure("committed \(token), expected \(committed)") }
+            case .failed(let error):
+                for case .committed(let token) in completions[n...] {
+                    throw Failure("\(token) is committed after the stop")
+                }
+                throw error
+            case .read(let token, let result): try check(token, result)
             }
         }
-        if let failure { throw Failure("store stopped: \(failure)") }
-        for token in order {
-            committed += 1
-            guard token == UInt64(committed) else { throw Failure("committed \(token), expected \(committed)") }
+    }
+
+    /// A read beside writes gives one of the states since it was issued.
+    private mutating func check(_ token: UInt64, _ result: Result<Bytes, StoreError>) throws {
+        guard let read = reads.removeValue(forKey: token) else { throw Failure("read \(token) was not asked for") }
+        let found: [UInt8]?
+        switch result {
+        case .success(let bytes): found = bytes.array
+        case .failure(let error) where error.code == .notFound: found = nil
+        case .failure(let error): throw Failure("read of \(read.object): \(error)")
         }
+        let matches = states[read.from...].contains { state in
+            let data = state.objects[read.object]?.data
+            return found == data.map { Array($0.dropFirst(read.offset).prefix(read.length)) }
+        }
+        guard matches else { throw Failure("read of \(read.object) at \(read.offset)+\(read.length) gives no state") }
+        coverage.concurrentReads += 1
+    }
+
+    private mutating func beginRead() {
+        let object = workload.objects[chooser.number(0..<workload.objects.count)]
+        let offset = chooser.number(0..<workload.largestObject), length = chooser.number(1..<100_000)
+        nextRead += 1
+        reads[nextRead] = PendingRead(object: object, offset: offset, length: length, from: states.count - 1)
+        store.read(object, offset: UInt64(offset), length: length, token: nextRead)
+        if Bool.random(using: &chooser) { store.endOfTurn() }
+    }
+
+    mutating func submit(_ transaction: Transaction) throws {
+        submitted += 1
+        var next = states[states.count - 1]
+        next.apply(transaction)
+        states.append(next)
+        store.submit(transaction, token: UInt64(submitted))
     }
 
     /// One event: a transaction, the end of a turn, a finished operation.
@@ -69,17 +119,17 @@ struct Harness {
         switch Int.random(in: 0..<10, using: &chooser) {
         case 0, 1, 2:
             guard submitted - committed < 12 else { fallthrough }
-            let transaction = workload.transaction()
-            submitted += 1
-            var next = states[states.count - 1]
-            next.apply(transaction)
-            states.append(next)
-            store.submit(transaction, token: UInt64(submitted))
+            try submit(workload.transaction())
             if Bool.random(using: &chooser) { store.endOfTurn() }
         case 3:
             store.endOfTurn()
         case 4:
-            if Int.random(in: 0..<40, using: &chooser) == 0 { store.requestCheckpoint() }
+            switch chooser.number(0..<60) {
+            case 0: store.requestCheckpoint()
+            case 1: try compareRunning()
+            case 2..<12: beginRead()
+            default: break
+            }
             keys.step()
             store.poll()
         default:
@@ -105,8 +155,10 @@ struct Harness {
 
     /// Power off, perhaps again during the next start, then compares with the model.
     mutating func crash() throws {
-        crashes += 1
-        add(store.counters)
+        coverage.crashes += 1
+        coverage.crashesAtStep[store.checkpointStep, default: 0] += 1
+        coverage.add(store.counters)
+        reads = [:]
         device.crash(using: &chooser)
         keys.crash(using: &chooser)
         while Int.random(in: 0..<3, using: &chooser) == 0 {
@@ -114,7 +166,9 @@ struct Harness {
             device.callsUntilCrash = Int.random(in: 0..<60, using: &chooser)
             do {
                 _ = try SimulatedStore.open(device, keys, options: options)
-            } catch let error where error.description.contains("simulated crash") {}
+            } catch let error where error.description.contains("simulated crash") {
+                coverage.interruptedStarts += 1
+            }
             device.crash(using: &chooser)
             keys.crash(using: &chooser)
         }
@@ -122,25 +176,25 @@ struct Harness {
         try compare()
     }
 
-    private mutating func add(_ counters: StoreCounters) {
-        total.wraps += counters.wraps
-        total.checkpoints += counters.checkpoints
-        total.replayedRecords += counters.replayedRecords
-        total.journalFull += counters.journalFull
-        total.homeWrites += counters.homeWrites
-        total.besideBytes += counters.besideBytes
-        total.mergeReads += counters.mergeReads
-    }
-
     /// The store equals some state from the committed one on; that becomes the new beginning.
     mutating func compare() throws {
         let found = try contents()
         guard let index = (committed..<states.count).last(where: { states[$0] == found }) else {
-            throw Failure("after crash \(crashes): \(describe(found)) (committed \(committed), submitted \(submitted))")
+            throw Failure(
+                "after crash \(coverage.crashes): \(describe(found)) (committed \(committed), submitted \(submitted))")
         }
+        if submitted > committed { coverage.crashesWithOpenWork += 1 }
+        if index > committed { coverage.crashesKeepingOpenWork += 1 }
         states = [states[index]]
         committed = 0
         submitted = 0
+    }
+
+    /// The running store shows everything submitted, committed or not.
+    mutating func compareRunning() throws {
+        let found = try contents()
+        guard found == states[states.count - 1] else { throw Failure("while running: \(describe(found))") }
+        coverage.comparisons += 1
     }
 
     private func describe(_ found: Model) -> String {
@@ -166,11 +220,17 @@ struct Harness {
         for pool in [PoolID(-3), PoolID(1)] {
             for seed in 0..<UInt32(2) {
                 let range = ObjectRange(pool: pool, seed: seed, bits: 1)
+                let first = listed.count
                 var after: ObjectID?
                 while let next = try store.list(range, after: after, limit: 1).first {
                     listed.append(next)
                     after = next
                 }
+                let part = Array(listed[first...])
+                guard part == part.sorted(), part.allSatisfy(range.contains) else {
+                    throw Failure("list of \(range): \(part)")
+                }
+                guard try store.list(range, limit: 1000) == part else { throw Failure("two lists of \(range) differ") }
             }
         }
         guard listed == listed.sorted() || Set(listed).count == listed.count else {
@@ -198,21 +258,16 @@ struct Harness {
         store.endOfTurn()
         var result: Result<Bytes, StoreError>?
         var rounds = 0
-        while result == nil {
-            var order: [UInt64] = []
+        while true {
+            var others: [Completion] = []
             store.drainCompletions { completion in
-                switch completion {
-                case .read(_, let found): result = found
-                case .committed(let token): order.append(token)
-                case .failed: break
-                }
+                if case .read(99, let found) = completion { result = found } else { others.append(completion) }
             }
-            committed += order.count
-            if result == nil {
-                device.step(using: &chooser)
-                keys.step()
-                store.poll()
-            }
+            try take(others)
+            if result != nil { break }
+            device.step(using: &chooser)
+            keys.step()
+            store.poll()
             rounds += 1
             guard rounds < 10000 else { throw Failure("a read does not end") }
         }

@@ -61,6 +61,10 @@ struct Model: Equatable {
     }
 }
 
+extension SeededGenerator {
+    mutating func number(_ range: Range<Int>) -> Int { Int.random(in: range, using: &self) }
+}
+
 /// Random transactions over few objects and groups, so that they meet.
 struct Workload {
     var generator: SeededGenerator
@@ -68,17 +72,22 @@ struct Workload {
     let groups: [PGID]
     var largestObject = 400 << 10
 
-    init(seed: UInt64) {
+    init(seed: UInt64, objects: Int? = nil) {
         generator = SeededGenerator(seed: seed)
-        objects = (0..<6).map { n in
-            ObjectID(
-                pool: PoolID(n < 5 ? 1 : -3), hash: UInt32(n) &* 0x9e37_79b9, name: ObjectName("object\(n)"),
-                snap: n == 3 ? SnapID(7) : .head)
-        }
+        // Sometimes few that meet often, sometimes more than the cache holds. Some share hash or name, some names hold zeros.
+        let count = [4, 9, 30][generator.number(0..<3)]
+        self.objects = (0..<(objects ?? count)).map(Self.object)
         groups = [PGID(pool: PoolID(1), seed: 0), PGID(pool: PoolID(1), seed: 255), PGID(pool: PoolID(2), seed: 1)]
     }
 
-    mutating func number(_ range: Range<Int>) -> Int { Int.random(in: range, using: &generator) }
+    private static func object(_ n: Int) -> ObjectID {
+        let name = n % 4 == 1 ? "o\0\(n)" : "object\(n / 3)"
+        let snap = n % 3 == 0 ? SnapID.head : SnapID(UInt64(n))
+        let hash = UInt32(n / 2) &* 0x9e37_79b9
+        return ObjectID(pool: PoolID(n % 6 < 5 ? 1 : -3), hash: hash, name: ObjectName(name), snap: snap)
+    }
+
+    mutating func number(_ range: Range<Int>) -> Int { generator.number(range) }
 
     mutating func bytes(_ count: Int) -> Bytes {
         var word = generator.next()

@@ -12,7 +12,8 @@ extern "C" {
 
 typedef struct nacre_ring nacre_ring;
 
-/// One finished operation: what was given as its tag, and bytes or a negative errno.
+/// One finished operation: what was given as its tag, and bytes or a negative errno. A read or write that moved fewer bytes
+/// than asked is -EIO: nobody has to know how much was asked, and no torn write passes for a whole one.
 typedef struct {
     uint64_t tag;
     int64_t result;
@@ -40,6 +41,8 @@ int nacre_ring_allocate(nacre_ring *ring, int fd, uint64_t offset, uint64_t leng
 
 /// Hands everything queued to the kernel in one system call; none when nothing is queued. Negative errno on failure.
 int nacre_ring_submit(nacre_ring *ring);
+/// Waits until a completion can be reaped. Negative errno on failure.
+int nacre_ring_wait(nacre_ring *ring);
 /// Lets the kernel post what is finished and copies up to `limit` completions out; returns how many.
 unsigned nacre_ring_reap(nacre_ring *ring, nacre_completion *into, unsigned limit);
 

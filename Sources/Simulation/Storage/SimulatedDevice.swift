@@ -4,8 +4,10 @@ import ObjectStore
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
+    /// A generator that gives the sequence of `seed`.
     public init(seed: UInt64) { state = seed }
 
+    /// The next number.
     public mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var z = state
@@ -29,6 +31,7 @@ public final class SimulatedDevice: BlockDevice {
     /// Bytes of a sector, which is written whole or not at all.
     public static let sector = 512
 
+    /// Bytes of the file.
     public private(set) var size: UInt64 = 0
     private let capacity: UInt64
     /// What reads see.
@@ -48,16 +51,22 @@ public final class SimulatedDevice: BlockDevice {
     public var callsUntilCrash: Int?
     /// Leaves out flushes: what a store without them would lose.
     public var ignoresFlushes = false
+    /// Writes and flushes that may still succeed before one fails with EIO, its data half written; nil for none.
+    public var writesUntilFailure: Int?
+    /// The space is gone although `growable` says otherwise, as when others fill the file system.
+    public var isFull = false
     /// Finished operations so far, of all kinds.
     public private(set) var finishedOperations = 0
 
     /// A disk that can hold `capacity` bytes.
     public init(capacity: UInt64) { self.capacity = capacity }
 
+    /// Bytes left of the capacity.
     public var growable: UInt64 { capacity - min(capacity, size) }
     /// Operations that `step` can finish.
     public var pendingOperations: Int { pending.count }
 
+    /// Queues a write; traps on one that overlaps another in flight, whose order would be left to chance.
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let bytes = parts.flatMap { [UInt8]($0) }
         precondition(offset + UInt64(bytes.count) <= size, "write at \(offset)+\(bytes.count) of \(size) bytes")
@@ -71,20 +80,25 @@ public final class SimulatedDevice: BlockDevice {
         queued.append((tag, .write(offset: offset, bytes: bytes, durable: durable)))
     }
 
+    /// Queues a read.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag) {
         precondition(offset + UInt64(buffer.count) <= size, "read at \(offset)+\(buffer.count) of \(size) bytes")
         queued.append((tag, .read(buffer, offset: offset)))
     }
 
+    /// Queues a flush of the writes completed so far.
     public func flush(tag: IOTag) { queued.append((tag, .flush(covering: settled + unflushed.count))) }
 
+    /// Queues a growth.
     public func grow(to size: UInt64, tag: IOTag) { queued.append((tag, .grow(size))) }
 
+    /// Hands queued operations to `step`.
     public func submit() {
         pending.append(contentsOf: queued)
         queued.removeAll(keepingCapacity: true)
     }
 
+    /// Takes what `step` has finished.
     public func poll(_ completions: inout [IOCompletion]) {
         completions.append(contentsOf: finished)
         finished.removeAll(keepingCapacity: true)
@@ -96,6 +110,15 @@ public final class SimulatedDevice: BlockDevice {
         guard !pending.isEmpty else { return false }
         let (tag, operation) = pending.remove(at: Int.random(in: 0..<pending.count, using: &generator))
         var result: Int64 = 0
+        if fails(operation) {
+            if case .write(let offset, let bytes, _) = operation {
+                let half = Array(bytes.prefix(bytes.count / 2 / Self.sector * Self.sector))
+                put(half, at: offset, into: &current)
+                unflushed.append((offset, half, false))
+            }
+            finished.append(IOCompletion(tag: tag, result: -5))
+            return true
+        }
         switch operation {
         case .write(let offset, let bytes, let durable):
             put(bytes, at: offset, into: &current)
@@ -107,11 +130,21 @@ public final class SimulatedDevice: BlockDevice {
         case .flush(let covering):
             settle(covering)
         case .grow(let size):
-            if size <= capacity { extend(to: size) } else { result = -28 }
+            if size <= capacity && !isFull { extend(to: size) } else { result = -28 }
         }
         finishedOperations += 1
         finished.append(IOCompletion(tag: tag, result: result))
         return true
+    }
+
+    private func fails(_ operation: Operation) -> Bool {
+        switch operation {
+        case .read, .grow: return false
+        case .write, .flush:
+            guard let left = writesUntilFailure else { return false }
+            writesUntilFailure = left > 0 ? left - 1 : nil
+            return left == 0
+        }
     }
 
     /// The machine loses power: sectors that were not flushed stay or go as `generator` decides. Everything in flight ends.
@@ -120,27 +153,33 @@ public final class SimulatedDevice: BlockDevice {
         for case (_, .write(let offset, let bytes, _)) in pending { writes.append((offset, bytes, false)) }
         // Some crashes keep all, some nothing, most a part.
         let kept = [0, 1, 2, 3, 4, 4, 2, 2].randomElement(using: &generator) ?? 2
-        var after = stable
         for write in writes {
             if write.isDurable {
-                put(write.bytes, at: write.offset, into: &after)
+                put(write.bytes, at: write.offset, into: &stable)
                 continue
             }
             for start in stride(from: 0, to: write.bytes.count, by: Self.sector) {
                 guard Int.random(in: 0..<4, using: &generator) < kept else { continue }
                 let end = min(write.bytes.count, start + Self.sector)
-                put(Array(write.bytes[start..<end]), at: write.offset + UInt64(start), into: &after)
+                put(Array(write.bytes[start..<end]), at: write.offset + UInt64(start), into: &stable)
             }
         }
-        stable = after
-        current = after
+        // Nothing else makes the two differ, and copying them whole would be most of a test's time.
+        for write in writes {
+            let range = Int(write.offset)..<Int(write.offset) + write.bytes.count
+            current.replaceSubrange(range, with: stable[range])
+        }
         unflushed = []
         settled = 0
         queued = []
         pending = []
         finished = []
         callsUntilCrash = nil
+        writesUntilFailure = nil
     }
+
+    /// What a read of these bytes would give.
+    public func bytes(at offset: UInt64, count: Int) -> [UInt8] { Array(current[Int(offset)..<Int(offset) + count]) }
 
     /// Flips one bit, as a failing disk does.
     public func flipBit(at offset: UInt64, bit: Int) {
@@ -156,12 +195,14 @@ public final class SimulatedDevice: BlockDevice {
         callsUntilCrash = left - 1
     }
 
+    /// Reads at once.
     public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
         guard offset + UInt64(buffer.count) <= size else { throw DeviceError(code: 5, "read beyond the end") }
         get(buffer, at: offset)
     }
 
+    /// Writes at once, without flushing.
     public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
         extend(to: max(size, offset + UInt64(buffer.count)))
@@ -169,26 +210,28 @@ public final class SimulatedDevice: BlockDevice {
         unflushed.append((offset, [UInt8](buffer), false))
     }
 
+    /// Flushes at once.
     public func flushNow() throws(DeviceError) {
         try countCall()
         settle(settled + unflushed.count)
     }
 
+    /// Grows at once.
     public func growNow(to size: UInt64) throws(DeviceError) {
         try countCall()
-        guard size <= capacity else { throw DeviceError(code: 28, "the simulated disk is full") }
-        extend(to: max(size, self.size))
+        guard size > self.size else { return }
+        guard size <= capacity && !isFull else { throw DeviceError(code: 28, "the simulated disk is full") }
+        extend(to: size)
     }
 
     // MARK: - Memory
 
     private func settle(_ covering: Int) {
         guard !ignoresFlushes else { return }
-        while settled < covering, !unflushed.isEmpty {
-            let write = unflushed.removeFirst()
-            put(write.bytes, at: write.offset, into: &stable)
-            settled += 1
-        }
+        let count = max(0, min(covering - settled, unflushed.count))
+        for write in unflushed.prefix(count) { put(write.bytes, at: write.offset, into: &stable) }
+        unflushed.removeFirst(count)
+        settled += count
     }
 
     private func extend(to size: UInt64) {

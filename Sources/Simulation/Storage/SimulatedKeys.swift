@@ -6,10 +6,13 @@ public struct SortedMap: Sendable {
     private var keys: [Bytes] = []
     private var values: [Bytes: Bytes] = [:]
 
+    /// An empty map.
     public init() {}
 
+    /// Number of keys.
     public var count: Int { keys.count }
 
+    /// The value of a key; nil removes it.
     public subscript(key: Bytes) -> Bytes? {
         get { values[key] }
         set {
@@ -56,25 +59,34 @@ public final class SimulatedKeys: KeyValueStore {
     private var flushing: Int?
     private var isFlushed = false
 
+    /// Flushes end and keep nothing: what a checkpoint that forgot them would lose.
+    public var ignoresFlushes = false
+
+    /// An empty store.
     public init() {}
 
+    /// The newest value.
     public func value(_ key: Bytes) -> Bytes? { current[key] }
 
+    /// Walks the newest state.
     public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) {
         current.scan(from: lower, to: upper, body)
     }
 
+    /// Changes the newest state; it stays for sure when `.durable` or flushed.
     public func write(_ batches: [KeyBatch], _ durability: Durability) {
         current.apply(batches)
         unflushed.append(batches)
         if durability == .durable { settle(unflushed.count) }
     }
 
+    /// Begins a flush, which `step` ends.
     public func beginFlush() {
         precondition(flushing == nil && !isFlushed, "two flushes at a time")
         flushing = unflushed.count
     }
 
+    /// The state of the flush that was begun.
     public func pollFlush() -> FlushState {
         if isFlushed {
             isFlushed = false
@@ -83,6 +95,7 @@ public final class SimulatedKeys: KeyValueStore {
         return flushing == nil ? .idle : .running
     }
 
+    /// Flushes at once.
     public func flush() { settle(unflushed.count) }
 
     /// True while `step` would end a flush.
@@ -98,7 +111,8 @@ public final class SimulatedKeys: KeyValueStore {
         return true
     }
 
-    private func settle(_ count: Int) {
+    private func settle(_ count: Int, always: Bool = false) {
+        guard always || !ignoresFlushes else { return }
         for batches in unflushed.prefix(count) { stable.apply(batches) }
         unflushed.removeFirst(count)
         if let flushing { self.flushing = max(0, flushing - count) }
@@ -106,7 +120,8 @@ public final class SimulatedKeys: KeyValueStore {
 
     /// The machine loses power: commits since the last flush are lost from a point that `generator` picks.
     public func crash(using generator: inout some RandomNumberGenerator) {
-        settle(Bool.random(using: &generator) ? 0 : Int.random(in: 0...unflushed.count, using: &generator))
+        settle(
+            Bool.random(using: &generator) ? 0 : Int.random(in: 0...unflushed.count, using: &generator), always: true)
         unflushed = []
         current = stable
         flushing = nil

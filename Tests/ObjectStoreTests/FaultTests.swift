@@ -1,0 +1,190 @@
+import KeyValueStore
+import ObjectStore
+import Protocol
+import Simulation
+import Testing
+import Wire
+
+/// Disks that fail, rot and fill up.
+@Suite struct FaultTests {
+    /// What a search of the device finds: where a record's or an object's bytes are.
+    private func offsets(of pattern: Bytes, in device: SimulatedDevice, from start: UInt64, step: Int) -> [UInt64] {
+        let all = device.bytes(at: start, count: Int(device.size - start)), pattern = pattern.array
+        return stride(from: 0, to: all.count - pattern.count, by: step)
+            .filter { at in all[at] == pattern[0] && all[at..<at + pattern.count].elementsEqual(pattern) }
+            .map { start + UInt64($0) }
+    }
+
+    private let journalStart: UInt64 = 64 << 10
+
+    /// A flipped bit in data: the read names the block, nothing else suffers, and only a whole new block heals it.
+    @Test(arguments: 0..<8)
+    func aFlippedBitInDataIsCorruptNotData(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let id = harness.workload.objects[0], other = harness.workload.objects[1]
+        let data = harness.workload.bytes(n % 2 == 0 ? 128 << 10 : 20 << 10)
+        try harness.submit(Transaction([.write(id, offset: 0, data: data), .write(other, offset: 0, data: data)]))
+        try harness.settle()
+        harness.store.requestCheckpoint()
+        try harness.settle()
+        let block = harness.chooser.number(0..<data.count / 4096)
+        let places = offsets(
+            of: data[block * 4096..<block * 4096 + 4096], in: harness.device,
+            from: journalStart + harness.options.journalSize, step: 4096)
+        try #require(places.count == 2)
+        harness.device.flipBit(
+            at: places[0] + UInt64(harness.chooser.number(0..<4096)), bit: harness.chooser.number(0..<8))
+        var bad: [ObjectID] = []
+        for object in [id, other] {
+            do {
+                #expect(try harness.read(object, offset: 0, length: data.count) == data)
+            } catch let error as StoreError {
+                #expect(error.code == .corrupt(object, block: UInt64(block)), "\(error)")
+                bad.append(object)
+            }
+        }
+        #expect(bad.count == 1 && harness.store.counters.corruptBlocks == 1)
+        guard let damaged = bad.first else { return }
+        // Merging a part into it must not make the unknown rest look sound.
+        try harness.submit(Transaction([.write(damaged, offset: UInt64(block * 4096 + 7), data: Bytes("part"))]))
+        try harness.settle()
+        #expect(throws: StoreError.self) { try harness.read(damaged, offset: UInt64(block * 4096), length: 10) }
+        let healed = data[block * 4096..<block * 4096 + 4096]
+        try harness.submit(Transaction([.write(damaged, offset: UInt64(block * 4096), data: healed)]))
+        try harness.settle()
+        #expect(try harness.read(damaged, offset: 0, length: data.count) == data)
+    }
+
+    /// Work without a checkpoint in a large journal, then power off.
+    private func loggedWork(seed: UInt64) throws -> Harness {
+        var harness = try Harness(seed: seed, journal: 2 << 20)
+        for _ in 0..<30 {
+            let id = harness.workload.objects[harness.chooser.number(0..<4)]
+            let offset = UInt64(harness.chooser.number(0..<50) * 512)
+            try harness.submit(
+                Transaction([.write(id, offset: offset, data: harness.workload.bytes(harness.chooser.number(1..<9000)))]
+                ))
+            try harness.settle()
+        }
+        return harness
+    }
+
+    /// A flipped bit in a record that a later one vouches for: acknowledged writes are gone, so the store refuses.
+    @Test(arguments: 0..<40)
+    func aFlippedBitInTheJournalRefusesToOpen(n: Int) throws {
+        var harness = try loggedWork(seed: baseSeed &+ UInt64(n))
+        #expect(harness.store.counters.checkpoints == 0)
+        let records = offsets(of: Bytes("NACREJRN"), in: harness.device, from: journalStart, step: 4096)
+        #expect(records.count >= 30)
+        let record = records[harness.chooser.number(0..<records.count - 1)]
+        harness.device.crash(using: &harness.chooser)
+        harness.keys.crash(using: &harness.chooser)
+        // Anywhere in header, keys and tables, or in a journalled block; the padding between them is nobody's.
+        let at = n % 2 == 0 ? harness.chooser.number(0..<80) : 4096 + harness.chooser.number(0..<4096)
+        harness.device.flipBit(at: record + UInt64(at), bit: harness.chooser.number(0..<8))
+        do {
+            _ = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+            Issue.record("opened with record at \(record) damaged at byte \(at)")
+        } catch {
+            #expect(error.code == .failed && error.description.contains("journal is damaged at record"), "\(error)")
+        }
+    }
+
+    /// A flipped bit in either superblock: everything is there, or the store refuses. It never goes back in time.
+    @Test(arguments: 0..<20)
+    func aFlippedBitInASuperblockLosesNothing(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        for _ in 0..<3 {
+            for _ in 0..<200 { try harness.event() }
+            try harness.settle()
+            if n % 3 != 0 { try harness.crash() }
+        }
+        if n % 2 == 0 {
+            try harness.submit(Transaction([.touch(harness.workload.objects[0])]))
+            try harness.settle()
+        }
+        harness.device.crash(using: &harness.chooser)
+        harness.device.flipBit(at: UInt64(n % 2 * 4096 + harness.chooser.number(0..<4096)), bit: 3)
+        do {
+            harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+            try harness.compare()
+        } catch let error as StoreError {
+            #expect(error.code == .failed && error.description.contains("damaged"), "\(error)")
+        }
+    }
+
+    /// A write or flush fails: told once, nothing is acknowledged afterwards, and a restart has all that was.
+    @Test(arguments: 0..<40)
+    func aFailedWriteStopsTheStoreOnce(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        harness.device.writesUntilFailure = harness.chooser.number(0..<300)
+        var reason: StoreError?
+        for _ in 0..<20000 where reason == nil {
+            do { try harness.event() } catch let error as StoreError { reason = error }
+        }
+        #expect(reason?.code == .failed && harness.store.stopReason == reason)
+        // The disk works again, which changes nothing: what it lost meanwhile nobody knows.
+        var told = 0
+        for round in 0..<50 {
+            harness.store.submit(Transaction([.touch(harness.workload.objects[0])]), token: 5000 + UInt64(round))
+            harness.store.read(harness.workload.objects[0], offset: 0, length: 10, token: 1)
+            harness.store.endOfTurn()
+            harness.device.step(using: &harness.chooser)
+            harness.keys.step()
+            harness.store.poll()
+            harness.store.drainCompletions { completion in
+                if case .read(1, .failure) = completion { return }
+                told += 1
+            }
+        }
+        #expect(told == 0)
+        try harness.crash()
+        for _ in 0..<100 { try harness.event() }
+        try harness.settle()
+        try harness.compareRunning()
+    }
+
+    /// Fills as `space` until refused, with writes of all sizes; what was accepted is committed.
+    private func fill(_ harness: inout Harness, as space: SpaceClass) throws -> Int {
+        var refused = 0, accepted = 0
+        while refused < 20 {
+            let length = harness.chooser.number(1..<200_000)
+            let objects = harness.workload.objects
+            let id = objects[harness.chooser.number(0..<objects.count)]
+            let offset = UInt64(harness.chooser.number(0..<40) * 65536 + harness.chooser.number(0..<65536))
+            if harness.store.canAccept(length, as: space) {
+                try harness.submit(Transaction([.write(id, offset: offset, data: harness.workload.bytes(length))]))
+                accepted += 1
+            } else {
+                refused += 1
+            }
+            if harness.submitted - harness.committed > 5 || refused > 0 { try harness.settle() }
+        }
+        return accepted
+    }
+
+    /// A full store refuses in time, opens again, and takes writes again after something was deleted.
+    @Test(arguments: 0..<8)
+    func aFullStoreRefusesAndRecovers(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n), capacity: 12 << 20, objects: 9)
+        if n % 2 == 1 {
+            // The space that was promised is taken by others.
+            try harness.submit(
+                Transaction([.write(harness.workload.objects[0], offset: 0, data: harness.workload.bytes(9000))]))
+            try harness.settle()
+            harness.device.isFull = true
+        }
+        for round in 0..<3 {
+            let accepted = try fill(&harness, as: .client)
+            #expect(accepted > 0, "round \(round)")
+            _ = try fill(&harness, as: .recovery)
+            _ = try fill(&harness, as: .essential)
+            #expect(!harness.store.canAccept(100_000))
+            if round == 1 { try harness.crash() } else { try harness.compareRunning() }
+            for id in harness.workload.objects.dropFirst(1 - n % 2) { try harness.submit(Transaction([.remove(id)])) }
+            // Nothing else is written: the freed space must come back by itself.
+            try harness.settle()
+            #expect(harness.store.canAccept(100_000), "round \(round): \(harness.store.usage)")
+        }
+    }
+}
