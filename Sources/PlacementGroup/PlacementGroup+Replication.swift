@@ -75,7 +75,11 @@ extension PlacementGroup {
     }
 
     /// What every member of the acting set has on disk.
-    var leastCommitted: Version { members.map(\.committed).min() ?? .zero }
+    var leastCommitted: Version {
+        guard var least = members.first?.committed else { return .zero }
+        for member in members where member.committed < least { least = member.committed }
+        return least
+    }
 
     /// A member has committed everything up to `version`; requests that all members have committed are answered.
     func memberCommitted(_ osd: OSDID, _ version: Version, isFull: Bool) {
