@@ -82,6 +82,16 @@ public struct KeyBatchWriter: ~Copyable {
         writer.writeRaw(key)
     }
 
+    /// Adds a change as `KeyBatch.forEach` gives it: nil removes the key.
+    @inlinable
+    public mutating func put(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?) {
+        writer.writeU8(value == nil ? 0 : 1)
+        writer.writeU32(UInt32(key.count))
+        writer.writeU32(UInt32(value?.count ?? 0))
+        writer.writeRaw(key)
+        if let value { writer.writeRaw(value) }
+    }
+
     /// The batch. The writer is used up.
     @inlinable
     public consuming func finish() -> KeyBatch { KeyBatch(trusted: writer.finish()) }

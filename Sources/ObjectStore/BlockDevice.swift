@@ -5,14 +5,28 @@ public final class BlockBuffer {
     /// Bytes.
     public let count: Int
 
+    /// Where the memory came from and goes back to.
+    private let pool: BufferPool?
+
     /// Uninitialised memory of `count` bytes, a multiple of the block size.
-    public init(count: Int) {
+    public convenience init(count: Int) { self.init(count: count, from: nil) }
+
+    /// The same with memory from a pool; the buffer belongs to the pool's thread.
+    init(count: Int, from pool: BufferPool?) {
         precondition(count > 0 && count % StoreLimits.blockSize == 0, "a buffer of \(count) bytes")
         self.count = count
-        base = .allocate(byteCount: count, alignment: StoreLimits.blockSize)
+        if let pool, let size = BufferPool.size(count) {
+            self.pool = pool
+            base = pool.take(size)
+        } else {
+            self.pool = nil
+            base = .allocate(byteCount: count, alignment: StoreLimits.blockSize)
+        }
     }
 
-    deinit { base.deallocate() }
+    deinit {
+        if let pool, let size = BufferPool.size(count) { pool.give(base, size: size) } else { base.deallocate() }
+    }
 
     /// The bytes of block `index`.
     @inlinable

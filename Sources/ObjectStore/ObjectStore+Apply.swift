@@ -48,13 +48,13 @@ extension ObjectStore {
     // MARK: - Keys
 
     private func put(_ key: Bytes, _ value: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: value, lsn: batch.lsn)
+        overlay[key] = OverlayEntry(value: value, lsn: batch.lsn, position: batch.keys.count)
         batch.keys.append(key)
         writer.put(key, value)
     }
 
     private func removeKey(_ key: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn)
+        overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn, position: batch.keys.count)
         batch.keys.append(key)
         writer.remove(key)
     }
@@ -241,7 +241,7 @@ extension ObjectStore {
         while done < data.count {
             let wanted = min((data.count - done) / unitSize, StoreLimits.besideWrite / unitSize)
             let (place, count) = try allocate(wanted)
-            let buffer = BlockBuffer(count: count * unitSize)
+            let buffer = BlockBuffer(count: count * unitSize, from: buffers)
             data[done..<done + count * unitSize].withUnsafeBytes { buffer.bytes.copyMemory(from: $0) }
             for n in 0..<count {
                 let index = first + done / unitSize + n
@@ -305,7 +305,7 @@ extension ObjectStore {
         _ batch: Batch
     ) throws(StoreError) {
         if chunkUsed == StoreLimits.chunkSize / StoreLimits.blockSize {
-            chunk = BlockBuffer(count: StoreLimits.chunkSize)
+            chunk = BlockBuffer(count: StoreLimits.chunkSize, from: buffers)
             chunkUsed = 0
         }
         let reference = BlockReference(buffer: chunk, index: chunkUsed)

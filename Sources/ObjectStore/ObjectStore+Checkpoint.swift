@@ -97,7 +97,7 @@ extension ObjectStore {
         next.position = position
         next.mark = committed.lsn - 1
         next.nextObject = committedNextObject
-        let buffer = BlockBuffer(count: StoreLimits.blockSize)
+        let buffer = BlockBuffer(count: StoreLimits.blockSize, from: buffers)
         next.encode(into: buffer.bytes)
         superblockBuffer = buffer
         device.write(

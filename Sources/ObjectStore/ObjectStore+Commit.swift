@@ -28,7 +28,7 @@ extension ObjectStore {
 
     private func encodeMeta(_ batch: Batch) -> BlockBuffer {
         let body = batch.bodyBytes
-        let meta = BlockBuffer(count: RecordHeader.metaBytes(body: body))
+        let meta = BlockBuffer(count: RecordHeader.metaBytes(body: body), from: buffers)
         var at = meta.base + RecordHeader.size
         for keys in batch.keyBatches {
             keys.bytes.withUnsafeBytes { bytes in
@@ -133,14 +133,11 @@ extension ObjectStore {
         committed = batch.end
         committedNextObject = batch.nextObject
         durableMark = max(durableMark, batch.mark)
-        if !batch.keyBatches.isEmpty {
-            do throws(KeyValueError) {
-                try keys.write(batch.keyBatches, .atFlush)
-            } catch {
-                stop(StoreError(.failed, error.description))
-                return
-            }
-            for key in batch.keys where overlay[key]?.lsn == batch.lsn { overlay[key] = nil }
+        do throws(KeyValueError) {
+            try keys.write(currentKeys(of: batch), .atFlush)
+        } catch {
+            stop(StoreError(.failed, error.description))
+            return
         }
         for entry in batch.beside where uncommitted[entry.block]?.lsn == batch.lsn { uncommitted[entry.block] = nil }
         for block in batch.blocks {
@@ -152,6 +149,29 @@ extension ObjectStore {
             dropDirty(unit)
             pendingFree.append((batch.lsn, unit))
         }
+    }
+
+    /// The batch's changes of keys, without those that the batch itself supersedes: the owner's info of a group changes with
+    /// each of its transactions, and an insertion into the metadata store costs more than all else of it. Takes them from
+    /// the overlay.
+    private func currentKeys(of batch: Batch) -> [KeyBatch] {
+        var superseded: [Int] = []
+        for (n, key) in batch.keys.enumerated() {
+            guard let index = overlay.index(forKey: key), overlay.values[index].lsn == batch.lsn else { continue }
+            if overlay.values[index].position == n { overlay.remove(at: index) } else { superseded.append(n) }
+        }
+        guard !superseded.isEmpty else { return batch.keyBatches }
+        var writer = KeyBatchWriter(capacity: batch.keyBytes)
+        var n = 0
+        var next = superseded.makeIterator()
+        var skipped = next.next()
+        for each in batch.keyBatches {
+            each.forEach { key, value in
+                if n == skipped { skipped = next.next() } else { writer.put(key, value) }
+                n += 1
+            }
+        }
+        return [writer.finish()]
     }
 
     private func becomeDirty(_ block: UInt64, lsn: UInt64, _ content: BlockReference) {

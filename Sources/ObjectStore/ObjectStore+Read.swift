@@ -58,7 +58,7 @@ extension ObjectStore {
         let blockSize = UInt64(StoreLimits.blockSize)
         let first = read.offset / blockSize
         let count = Int((read.end + blockSize - 1) / blockSize - first)
-        let buffer = BlockBuffer(count: count * StoreLimits.blockSize)
+        let buffer = BlockBuffer(count: count * StoreLimits.blockSize, from: buffers)
         read.buffer = buffer
         var run: (place: UInt64, index: Int, count: Int)?
         nextRead += 1

@@ -48,6 +48,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var waiting = Queue<Batch>()
     /// Written and not committed, in order of LSN.
     var inFlight: [Batch] = []
+    let buffers = BufferPool()
     /// The buffer that takes the next journalled block.
     var chunk: BlockBuffer
     var chunkUsed = 0
@@ -56,6 +57,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     struct OverlayEntry {
         var value: Bytes?
         var lsn: UInt64
+        /// Which of its batch's changes it is.
+        var position: Int
     }
     var overlay: [Bytes: OverlayEntry] = [:]
     struct UncommittedBlock {
@@ -113,7 +116,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         durableMark = superblock.mark
         nextObject = superblock.nextObject
         committedNextObject = superblock.nextObject
-        chunk = BlockBuffer(count: StoreLimits.chunkSize)
+        chunk = BlockBuffer(count: StoreLimits.chunkSize, from: buffers)
     }
 
     // MARK: - The owner's turn

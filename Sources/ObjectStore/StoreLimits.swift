@@ -26,6 +26,10 @@ public enum StoreLimits {
     /// Bytes of one write beside the journal; a larger run becomes several.
     static let besideWrite = 4 << 20
 
+    /// The largest buffer whose memory is kept for the next, and how many bytes are kept at most.
+    static let largestPooled = 4 << 20
+    static let pooledBytes = 16 << 20
+
     /// Writes to home locations in flight at a time; blocks in one of them.
     static let homeWritesInFlight = 32
     static let blocksPerHomeWrite = 16
@@ -52,6 +56,7 @@ public enum StoreLimits {
         precondition(UInt64(superblockOffsets.count * blockSize) <= journalStart, "superblocks before the journal")
         precondition(smallestJournal <= defaultJournal && defaultJournal <= largestJournal, "journal sizes")
         precondition(eagerRatio < fullRatio && fullRatio < recoveryRatio && recoveryRatio < 1, "ratios")
+        precondition(largestPooled & (largestPooled - 1) == 0 && largestPooled <= pooledBytes, "pooled buffers")
         precondition(chunkSize % blockSize == 0 && besideWrite % unitSize == 0, "whole blocks")
         // A batch just below its target and then the largest transaction fit into half the journal.
         let largest = largestTransaction(journal: smallestJournal) + batchTarget(journal: smallestJournal)

@@ -37,9 +37,8 @@ public final class UringDevice: BlockDevice {
 
     private static let entries: UInt32 = 256
     private static let reapLimit = 256
-    /// Bytes of the buffer of zeros, and how often one write takes it. Small enough to delay other writes little.
+    /// Bytes zeroed by one write: small, so that other writes wait little for it.
     private static let zeroBytes = 1 << 20
-    private static let zeroParts: UInt64 = 4
     private static let growthTag = IOTag(TagKind.grow, 1)
 
     /// Opens `path`, which must exist; with `create` it must not.
@@ -135,16 +134,10 @@ public final class UringDevice: BlockDevice {
             growing = nil
             return IOCompletion(tag: growth.tag, result: min(result, 0))
         }
-        growth.zeroingTo = min(growth.size, size + Self.zeroParts * UInt64(Self.zeroBytes))
+        growth.zeroingTo = min(growth.size, size + UInt64(Self.zeroBytes))
         growing = growth
-        var left = Int(growth.zeroingTo - size)
-        var parts: [UnsafeRawBufferPointer] = []
-        while left > 0 {
-            parts.append(
-                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(zeros.bytes)[..<min(left, zeros.count)]))
-            left -= zeros.count
-        }
-        write(parts, at: size, durable: false, tag: Self.growthTag)
+        let part = UnsafeRawBufferPointer(zeros.bytes)[..<Int(growth.zeroingTo - size)]
+        write([UnsafeRawBufferPointer(rebasing: part)], at: size, durable: false, tag: Self.growthTag)
         return nil
     }
 

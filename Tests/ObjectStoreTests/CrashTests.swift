@@ -5,7 +5,7 @@ import Testing
 
 @Suite(.serialized) struct CrashTests {
     /// How many seeds to run; NACRE_SEEDS=10000 for a night.
-    private let seeds = ProcessInfo.processInfo.environment["NACRE_SEEDS"].flatMap { Int($0) } ?? 300
+    private let seeds = ProcessInfo.processInfo.environment["NACRE_SEEDS"].flatMap { Int($0) } ?? 200
 
     /// Runs one seed; throws what is wrong.
     private func run(_ seed: UInt64, prepare: (inout Harness) -> Void = { _ in }) throws -> Coverage {
