@@ -119,7 +119,16 @@ struct Harness {
         switch Int.random(in: 0..<10, using: &chooser) {
         case 0, 1, 2:
             guard submitted - committed < 12 else { fallthrough }
-            try submit(workload.transaction())
+            let transaction = workload.transaction()
+            let pieces = transaction.operations.compactMap { operation -> Int? in
+                if case .write(_, _, let data) = operation { data.count } else { nil }
+            }
+            // On a small disk units are used again as soon as they may be.
+            if store.canAccept(pieces.reduce(0, +), writes: pieces.count, as: .essential) {
+                try submit(transaction)
+            } else {
+                try submit(Transaction([.remove(workload.objects[chooser.number(0..<workload.objects.count)])]))
+            }
             if Bool.random(using: &chooser) { store.endOfTurn() }
         case 3:
             store.endOfTurn()
@@ -163,7 +172,7 @@ struct Harness {
         keys.crash(using: &chooser)
         while Int.random(in: 0..<3, using: &chooser) == 0 {
             // Interrupt the start itself at any of its calls.
-            device.callsUntilCrash = Int.random(in: 0..<60, using: &chooser)
+            device.callsUntilCrash = Int.random(in: 0..<[60, 400][chooser.number(0..<2)], using: &chooser)
             do {
                 _ = try SimulatedStore.open(device, keys, options: options)
             } catch let error where error.description.contains("simulated crash") {
