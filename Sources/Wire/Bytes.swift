@@ -1,3 +1,5 @@
+import Glibc
+
 /// Storage behind `Bytes`: one allocation that holds the count of used bytes and the bytes themselves.
 @usableFromInline
 final class ByteStorage: ManagedBuffer<Int, UInt8> {
@@ -116,7 +118,8 @@ public struct Bytes: @unchecked Sendable {
 extension Bytes: Hashable {
     public static func == (left: Bytes, right: Bytes) -> Bool {
         guard left.count == right.count else { return false }
-        return left.withUnsafeBytes { a in right.withUnsafeBytes { b in a.elementsEqual(b) } }
+        guard left.count > 0 else { return true }
+        return memcmp(left.storage.base + left.start, right.storage.base + right.start, left.count) == 0
     }
 
     public func hash(into hasher: inout Hasher) {
@@ -127,7 +130,9 @@ extension Bytes: Hashable {
 extension Bytes: Comparable {
     /// Lexicographic by unsigned byte, the order of keys in the ordered stores.
     public static func < (left: Bytes, right: Bytes) -> Bool {
-        left.withUnsafeBytes { a in right.withUnsafeBytes { b in a.lexicographicallyPrecedes(b) } }
+        let shared = min(left.count, right.count)
+        let order = memcmp(left.storage.base + left.start, right.storage.base + right.start, shared)
+        return order == 0 ? left.count < right.count : order < 0
     }
 }
 
