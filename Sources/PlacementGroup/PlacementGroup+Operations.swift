@@ -247,6 +247,10 @@ extension PlacementGroup {
 
     private func write(_ request: OperationRequest, _ client: ClientHandle) {
         let object = request.object
+        guard request.metadataSize <= OperationLimits.metadataSize else {
+            answer(request, client, errno: Errno.tooLarge)
+            return settleFailed(object)
+        }
         let prior = version(of: object)
         var change = Change(exists: prior != .zero)
         for step in request.steps {
@@ -328,6 +332,19 @@ extension PlacementGroup {
         }
         change.outputs.append(output)
         return nil
+    }
+}
+
+extension OperationRequest {
+    /// Bytes of omap entries and attributes that it sets: they all go into one journal record.
+    fileprivate var metadataSize: Int {
+        steps.reduce(0) { sum, step in
+            switch step {
+            case .setOmap(let entries): sum + entries.reduce(0) { $0 + $1.key.count + $1.value.count }
+            case .setAttribute(_, let value): sum + value.count
+            default: sum
+            }
+        }
     }
 }
 

@@ -165,6 +165,7 @@ extension PlacementGroup {
 
     /// Takes the history that the primary found, on any member: one transaction for the log, what is missing and the info.
     func activate(_ activation: Activation, primary: OSDID) {
+        guard isSound(activation) else { return }
         var steps: [Transaction.Operation] = activation.removals.map { .remove($0) }
         if !activation.info.isComplete {
             // The copy is compared object by object afterwards; its old log says nothing any more.
@@ -191,6 +192,18 @@ extension PlacementGroup {
         steps.append(.setGroupKeys(id, entries: keys))
         if primary != me { phase = .replica(activated: true) }
         commit(Transaction(steps), .activation(interval: interval, primary: primary))
+    }
+
+    /// True when the activation is a history that this member's log can take: in order, joined to it, and ending where it says.
+    private func isSound(_ activation: Activation) -> Bool {
+        let base = activation.info.isComplete ? activation.rewindTo : activation.info.logTail
+        if activation.info.isComplete, base < log.tail || !log.reaches(base) { return false }
+        var last = base
+        for entry in activation.entries {
+            guard entry.version > last else { return false }
+            last = entry.version
+        }
+        return last == activation.info.lastUpdate && activation.info.group == id
     }
 
     /// Only when **all** members have stored the activation is it part of the history that rules out older ones.

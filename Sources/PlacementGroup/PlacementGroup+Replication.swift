@@ -70,7 +70,7 @@ extension PlacementGroup {
             return
         }
         // A gap means that the session was lost in between; the primary says everything again.
-        guard entry.version.counter == info.lastUpdate.counter + 1 else { return }
+        guard entry.version.epoch == interval, entry.version.counter == info.lastUpdate.counter + 1 else { return }
         apply(operations, entry, trimTo: trimTo, .replica(entry.version, interval: interval, primary: osd))
     }
 
@@ -85,8 +85,8 @@ extension PlacementGroup {
     func memberCommitted(_ osd: OSDID, _ version: Version, isFull: Bool) {
         guard let index = members.firstIndex(where: { $0.osd == osd }) else { return }
         members[index].isFull = isFull
-        guard version > members[index].committed else { return }
-        precondition(version <= info.lastUpdate, "group \(id): \(osd) committed \(version) after \(info.lastUpdate)")
+        // What was never ordered cannot have been committed: such a word is nobody's to believe.
+        guard version > members[index].committed, version <= info.lastUpdate else { return }
         members[index].committed = version
         completeWrites()
     }

@@ -103,6 +103,8 @@ public enum OperationLimits {
     public static let steps = 32
     /// Bytes that one read may ask for: a whole object.
     public static let readSize: UInt32 = 32 << 20
+    /// Bytes of omap entries and attributes that one request may set.
+    public static let metadataSize = 4 << 20
     /// Entries that one listing gives at most.
     public static let listing: UInt32 = 8192
     /// Bytes of a client's name for itself.
