@@ -38,8 +38,9 @@ public protocol KeyValueStore: AnyObject {
     /// Applies the batches in order as one atomic commit.
     func write(_ batches: [KeyBatch], _ durability: Durability) throws(KeyValueError)
 
-    /// Begins to make everything written so far durable without waiting. One at a time.
-    func beginFlush()
+    /// Begins to write the batches that `changes` gives, as one atomic commit, and to make them and everything written
+    /// before durable, without waiting. One at a time; `changes` may be called on another thread.
+    func beginFlush(of changes: @escaping @Sendable () -> [KeyBatch])
 
     /// The state of the last flush begun. `done` and `failed` are told once; then it is `idle` again.
     func pollFlush() -> FlushState

@@ -26,7 +26,7 @@ public final class RocksDBStore: KeyValueStore {
     private let loggedSync = rocksdb_writeoptions_create()
     private let unlogged = rocksdb_writeoptions_create()
     private let flushOptions = rocksdb_flushoptions_create()
-    private let batch = rocksdb_writebatch_create()
+    private let batch = WriteBatch()
     private let cache: OpaquePointer?
     private let flusher: Flusher
 
@@ -68,12 +68,12 @@ public final class RocksDBStore: KeyValueStore {
         rocksdb_writeoptions_set_sync(loggedSync, options.unsafeNoFlush ? 0 : 1)
         rocksdb_writeoptions_disable_WAL(unlogged, 1)
         rocksdb_flushoptions_set_wait(flushOptions, 1)
-        flusher = Flusher(handle: opened, options: flushOptions, wakeDescriptor: wakeDescriptor)
+        flusher = Flusher(
+            handle: opened, writeOptions: unlogged, flushOptions: flushOptions, wakeDescriptor: wakeDescriptor)
     }
 
     deinit {
         flusher.join()
-        rocksdb_writebatch_destroy(batch)
         rocksdb_readoptions_destroy(readOptions)
         rocksdb_writeoptions_destroy(loggedSync)
         rocksdb_writeoptions_destroy(unlogged)
@@ -131,23 +131,11 @@ public final class RocksDBStore: KeyValueStore {
 
     /// One write batch of RocksDB; `.atFlush` goes without its log.
     public func write(_ batches: [KeyBatch], _ durability: Durability) throws(KeyValueError) {
-        rocksdb_writebatch_clear(batch)
-        for each in batches {
-            each.forEach { key, value in
-                if let value {
-                    rocksdb_writebatch_put(batch, key.chars, key.count, value.chars, value.count)
-                } else {
-                    rocksdb_writebatch_delete(batch, key.chars, key.count)
-                }
-            }
-        }
-        var message: UnsafeMutablePointer<CChar>?
-        rocksdb_write(handle, durability == .durable ? loggedSync : unlogged, batch, &message)
-        if let message { throw Self.error("metadata store: write failed", message) }
+        try batch.write(batches, to: handle, durability == .durable ? loggedSync : unlogged)
     }
 
-    /// Starts a flush on a thread of its own.
-    public func beginFlush() { flusher.begin() }
+    /// Writes and flushes on a thread of its own.
+    public func beginFlush(of changes: @escaping @Sendable () -> [KeyBatch]) { flusher.begin(changes) }
 
     /// Asks that thread.
     public func pollFlush() -> FlushState { flusher.poll() }
@@ -161,27 +149,58 @@ public final class RocksDBStore: KeyValueStore {
     }
 }
 
+/// RocksDB's write batch, used again and again by one thread.
+private final class WriteBatch {
+    private let batch = rocksdb_writebatch_create()
+
+    deinit { rocksdb_writebatch_destroy(batch) }
+
+    func write(_ batches: [KeyBatch], to handle: OpaquePointer, _ options: OpaquePointer?) throws(KeyValueError) {
+        rocksdb_writebatch_clear(batch)
+        for each in batches {
+            each.forEach { key, value in
+                if let value {
+                    rocksdb_writebatch_put(batch, key.chars, key.count, value.chars, value.count)
+                } else {
+                    rocksdb_writebatch_delete(batch, key.chars, key.count)
+                }
+            }
+        }
+        var message: UnsafeMutablePointer<CChar>?
+        rocksdb_write(handle, options, batch, &message)
+        if let message { throw RocksDBStore.error("metadata store: write failed", message) }
+    }
+}
+
 /// Runs one flush at a time on a thread of its own: RocksDB's flush waits for the disk, and the owner's loop must not.
 ///
-/// Sendable: the handles are used by RocksDB's thread-safe calls only, the state is behind a mutex.
+/// Sendable: the handles are used by RocksDB's thread-safe calls only, the state is behind a mutex, and `changes` is set
+/// before the thread begins and taken by it.
 private final class Flusher: @unchecked Sendable {
     private let handle: OpaquePointer
-    private let options: OpaquePointer?
+    private let writeOptions: OpaquePointer?
+    private let flushOptions: OpaquePointer?
     private let wakeDescriptor: Int32?
     private let state = Mutex<FlushState>(.idle)
     private var thread = pthread_t()
     private var joinable = false
 
-    init(handle: OpaquePointer, options: OpaquePointer?, wakeDescriptor: Int32?) {
+    private var changes: (@Sendable () -> [KeyBatch])?
+
+    init(
+        handle: OpaquePointer, writeOptions: OpaquePointer?, flushOptions: OpaquePointer?, wakeDescriptor: Int32?
+    ) {
         self.handle = handle
-        self.options = options
+        self.writeOptions = writeOptions
+        self.flushOptions = flushOptions
         self.wakeDescriptor = wakeDescriptor
     }
 
-    func begin() {
+    func begin(_ changes: @escaping @Sendable () -> [KeyBatch]) {
         let before = state.withLock { $0 }
         precondition(before == .idle, "a flush begins while the last is \(before)")
         join()
+        self.changes = changes
         state.withLock { $0 = .running }
         let argument = Unmanaged.passRetained(self).toOpaque()
         let result = pthread_create(
@@ -201,8 +220,15 @@ private final class Flusher: @unchecked Sendable {
     }
 
     private func run() {
+        do throws(KeyValueError) {
+            let batches = changes?() ?? []
+            changes = nil
+            try WriteBatch().write(batches, to: handle, writeOptions)
+        } catch {
+            return finish(.failed(error))
+        }
         var message: UnsafeMutablePointer<CChar>?
-        rocksdb_flush(handle, options, &message)
+        rocksdb_flush(handle, flushOptions, &message)
         if let message {
             finish(.failed(RocksDBStore.error("metadata store: flush failed", message)))
         } else {

@@ -20,8 +20,8 @@ final class Batch {
     var tokens: [UInt64] = []
     var keyBatches: [KeyBatch] = []
     var keyBytes = 0
-    /// Every key the batch sets or removes, to forget them in the overlay once they are in the metadata store.
-    var keys: [Bytes] = []
+    /// Every change of a key in the batch, in order.
+    var changes: [KeyChange] = []
     var blocks: [Block] = []
     /// Blocks written straight to fresh units.
     var beside: [BlockEntry] = []

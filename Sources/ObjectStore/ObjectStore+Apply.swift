@@ -48,14 +48,14 @@ extension ObjectStore {
     // MARK: - Keys
 
     private func put(_ key: Bytes, _ value: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: value, lsn: batch.lsn, position: batch.keys.count)
-        batch.keys.append(key)
+        overlay[key] = OverlayEntry(value: value, lsn: batch.lsn, position: batch.changes.count)
+        batch.changes.append(KeyChange(key: key, value: value))
         writer.put(key, value)
     }
 
     private func removeKey(_ key: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn, position: batch.keys.count)
-        batch.keys.append(key)
+        overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn, position: batch.changes.count)
+        batch.changes.append(KeyChange(key: key, value: nil))
         writer.remove(key)
     }
 

@@ -28,9 +28,8 @@ enum CheckpointPhase: Equatable {
 }
 
 /// A checkpoint moves the start of replay. Order: the mark is durable, which lets blocks go home; the blocks of all
-/// records before the new start are home; then the device is flushed, and the metadata store, which has the keys of
-/// those records since they were committed; then the superblock says so, durably; only then are the records' places
-/// used again. A crash between any two leaves the old start, from which replay gives the same result, since it writes
+/// records before the new start are home; then the device is flushed, and the metadata store takes the keys of those
+/// records and is flushed; then the superblock says so, durably; only then are the records' places used again. A crash between any two leaves the old start, from which replay gives the same result, since it writes
 /// results and runs to the end.
 extension ObjectStore {
     /// How far the checkpoint under way is.
@@ -51,6 +50,8 @@ extension ObjectStore {
             checkpointRequested = false
             guard committed.lsn > superblock.position.lsn else { return }
             let target = committed
+            precondition(settling.isEmpty, "a checkpoint begins with \(settling.count) keys of the last one")
+            swap(&settling, &settled)
             checkpointRemaining = dirty.values.reduce(0) { $0 + ($1.isDropped ? 0 : 1) }
             if durableMark < target.lsn - 1 {
                 checkpoint = .writingMark(target, writeSuperblock(position: superblock.position))
@@ -64,13 +65,16 @@ extension ObjectStore {
                 dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home"
             )
             device.flush(tag: IOTag(.flush, 0))
-            keys.beginFlush()
+            let changes = settling
+            keys.beginFlush(of: { [changes.encoded()] })
             checkpoint = .flushing(target, deviceDone: false, keysDone: false)
         case .flushing(let target, let deviceDone, false):
             switch keys.pollFlush() {
             case .idle, .running: return
             case .failed(let error): stop(StoreError(.failed, error.description))
-            case .done: continueFlushing(target, deviceDone: deviceDone, keysDone: true)
+            case .done:
+                settling = KeyTable()
+                continueFlushing(target, deviceDone: deviceDone, keysDone: true)
             }
         case .flushing, .writingSuperblock, .writingMark:
             break

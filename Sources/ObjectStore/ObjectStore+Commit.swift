@@ -133,12 +133,7 @@ extension ObjectStore {
         committed = batch.end
         committedNextObject = batch.nextObject
         durableMark = max(durableMark, batch.mark)
-        do throws(KeyValueError) {
-            try keys.write(currentKeys(of: batch), .atFlush)
-        } catch {
-            stop(StoreError(.failed, error.description))
-            return
-        }
+        settleKeys(of: batch)
         for entry in batch.beside where uncommitted[entry.block]?.lsn == batch.lsn { uncommitted[entry.block] = nil }
         for block in batch.blocks {
             let number = block.entry.block
@@ -151,27 +146,16 @@ extension ObjectStore {
         }
     }
 
-    /// The batch's changes of keys, without those that the batch itself supersedes: the owner's info of a group changes with
-    /// each of its transactions, and an insertion into the metadata store costs more than all else of it. Takes them from
-    /// the overlay.
-    private func currentKeys(of batch: Batch) -> [KeyBatch] {
-        var superseded: [Int] = []
-        for (n, key) in batch.keys.enumerated() {
-            guard let index = overlay.index(forKey: key), overlay.values[index].lsn == batch.lsn else { continue }
-            if overlay.values[index].position == n { overlay.remove(at: index) } else { superseded.append(n) }
-        }
-        guard !superseded.isEmpty else { return batch.keyBatches }
-        var writer = KeyBatchWriter(capacity: batch.keyBytes)
-        var n = 0
-        var next = superseded.makeIterator()
-        var skipped = next.next()
-        for each in batch.keyBatches {
-            each.forEach { key, value in
-                if n == skipped { skipped = next.next() } else { writer.put(key, value) }
-                n += 1
+    /// The batch's changes of keys leave the overlay and wait for the next checkpoint.
+    private func settleKeys(of batch: Batch) {
+        for (n, change) in batch.changes.enumerated() {
+            if let index = overlay.index(forKey: change.key), overlay.values[index].lsn == batch.lsn {
+                // What the batch itself supersedes never was for anyone to see.
+                guard overlay.values[index].position == n else { continue }
+                overlay.remove(at: index)
             }
+            settled.set(change.key, change.value)
         }
-        return [writer.finish()]
     }
 
     private func becomeDirty(_ block: UInt64, lsn: UInt64, _ content: BlockReference) {

@@ -96,6 +96,7 @@ extension ObjectStore {
 
     func value(_ key: Bytes) throws(StoreError) -> Bytes? {
         if let entry = overlay[key] { return entry.value }
+        if let change = settled.change(of: key) ?? settling.change(of: key) { return change.value }
         do throws(KeyValueError) {
             return try keys.value(key)
         } catch {
@@ -105,18 +106,18 @@ extension ObjectStore {
 
     /// Like the metadata store's own scan, with the keys merged in that it does not have yet.
     func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) throws(StoreError) {
-        var newer = overlay.filter { $0.key >= lower && $0.key < upper }.sorted { $0.key < $1.key }[...]
+        var newer = newerChanges(from: lower, to: upper)[...]
         var goesOn = true
         do throws(KeyValueError) {
             try keys.scan(from: lower, to: upper) { key, value in
                 while goesOn, let next = newer.first, next.key < key {
                     newer.removeFirst()
-                    if let value = next.value.value { goesOn = body(next.key, value) }
+                    if let value = next.value { goesOn = body(next.key, value) }
                 }
                 guard goesOn else { return false }
                 if let next = newer.first, next.key == key {
                     newer.removeFirst()
-                    if let value = next.value.value { goesOn = body(key, value) }
+                    if let value = next.value { goesOn = body(key, value) }
                 } else {
                     goesOn = body(key, value)
                 }
@@ -126,8 +127,19 @@ extension ObjectStore {
             throw StoreError(.failed, error.description)
         }
         while goesOn, let next = newer.popFirst() {
-            if let value = next.value.value { goesOn = body(next.key, value) }
+            if let value = next.value { goesOn = body(next.key, value) }
         }
+    }
+
+    /// What the metadata store does not have yet, in order.
+    private func newerChanges(from lower: Bytes, to upper: Bytes) -> [KeyChange] {
+        let committed = merged(settling.changes(from: lower, to: upper), settled.changes(from: lower, to: upper))
+        guard !overlay.isEmpty else { return committed }
+        var submitted: [KeyChange] = []
+        for (key, entry) in overlay where !(key < lower) && key < upper {
+            submitted.append(KeyChange(key: key, value: entry.value))
+        }
+        return merged(committed, submitted.sorted { $0.key < $1.key })
     }
 
     private func entries(from lower: Bytes, to upper: Bytes, prefix: Int, limit: Int) throws(StoreError) -> [KeyValue] {

@@ -11,12 +11,14 @@ import Wire
 ///
 /// How a write travels: `submit` applies the transaction to the objects in memory and gathers the resulting keys, and
 /// the blocks, in a `Batch`. `endOfTurn` writes the batch as one journal record, durably (group commit). When record
-/// and data are complete, in the order of LSNs, it is committed: the owner hears, the keys go to the metadata store
-/// without its log, the blocks wait in memory (`dirty`) for their home location. A checkpoint writes them home, flushes
-/// device and metadata store, and then moves the start of replay in the superblock, which frees the journal.
+/// and data are complete, in the order of LSNs, it is committed: the owner hears, the keys wait in memory (`settled`) for
+/// the metadata store, and the blocks (`dirty`) for their home location. A checkpoint writes both, the keys without the
+/// metadata store's log, flushes device and metadata store, and then moves the start of replay in the superblock, which
+/// frees the journal.
 ///
 /// Invariants:
-/// - `overlay` and `uncommitted` hold exactly what is submitted and not committed; the metadata store and `dirty` never do.
+/// - `overlay` and `uncommitted` hold exactly what is submitted and not committed; `settled`, `settling`, the metadata
+///   store and `dirty` never do.
 /// - A block goes home, and a freed unit is used again, only when `durableMark` has reached its LSN (see `RecordHeader`).
 /// - At most one write per home location is in flight, and a unit with one is not used again.
 /// - Nothing is told committed that a restart would not replay.
@@ -66,6 +68,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         var content: BlockReference
     }
     var uncommitted: [UInt64: UncommittedBlock] = [:]
+    /// Committed changes of keys since the last checkpoint began, and those that the checkpoint under way writes.
+    var settled = KeyTable()
+    var settling = KeyTable()
     var dirty: [UInt64: DirtyBlock] = [:]
     /// Dirty blocks in order of LSN, and those whose write home had to wait for an older one.
     var dirtyQueue = Queue<(block: UInt64, lsn: UInt64)>()

@@ -48,12 +48,11 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
             try writeSuperblock()
         }
         var newest: [UInt64: UInt64] = [:]
+        var changes = KeyTable()
         for record in records {
             superblock.nextObject = record.header.nextObject
-            do throws(KeyValueError) {
-                try keys.write([record.keys], .atFlush)
-            } catch {
-                throw StoreError(.failed, error.description)
+            record.keys.forEach { key, value in
+                changes.set(Bytes(copying: key), value.map { Bytes(copying: $0) })
             }
             // A unit written beside was fresh: what the same record journals for it came later.
             for entry in record.beside { newest[entry.block] = nil }
@@ -64,6 +63,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         try writeHome(newest)
         try attempt { () throws(DeviceError) in try device.flushNow() }
         do throws(KeyValueError) {
+            try keys.write([changes.encoded()], .atFlush)
             try keys.flush()
         } catch {
             throw StoreError(.failed, error.description)

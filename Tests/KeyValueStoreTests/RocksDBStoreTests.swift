@@ -20,13 +20,17 @@ import Wire
             var second = KeyBatchWriter()
             second.put(Bytes("unlogged"), Bytes("1"))
             try store.write([second.finish()], .atFlush)
-            store.beginFlush()
+            var third = KeyBatchWriter()
+            third.put(Bytes("with the flush"), Bytes("2"))
+            let changes = third.finish()
+            store.beginFlush(of: { [changes] })
             while store.pollFlush() == .running {}
         }
         let store = try RocksDBStore(directory: path, create: false)
         #expect(try store.value(Bytes("k101")) == Bytes("v1"))
         #expect(try store.value(Bytes("k150")) == nil)
         #expect(try store.value(Bytes("unlogged")) == Bytes("1"))
+        #expect(try store.value(Bytes("with the flush")) == Bytes("2"))
         var seen: [String] = []
         try store.scan(from: Bytes("k148"), to: Bytes("k153")) { key, _ in
             seen.append(String(key))

@@ -80,9 +80,10 @@ public final class SimulatedKeys: KeyValueStore {
         if durability == .durable { settle(unflushed.count) }
     }
 
-    /// Begins a flush, which `step` ends.
-    public func beginFlush() {
+    /// Writes, and begins a flush, which `step` ends.
+    public func beginFlush(of changes: @escaping @Sendable () -> [KeyBatch]) {
         precondition(flushing == nil && !isFlushed, "two flushes at a time")
+        write(changes(), .atFlush)
         flushing = unflushed.count
     }
 

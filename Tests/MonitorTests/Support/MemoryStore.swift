@@ -25,7 +25,9 @@ final class MemoryStore: KeyValueStore {
         if durability == .durable { try flush() }
     }
 
-    func beginFlush() { preconditionFailure("a monitor's commits are durable one by one") }
+    func beginFlush(of changes: @escaping @Sendable () -> [KeyBatch]) {
+        preconditionFailure("a monitor's commits are durable one by one")
+    }
     func pollFlush() -> FlushState { .idle }
 
     func flush() throws(KeyValueError) {
