@@ -55,28 +55,57 @@ struct KeyTable: Sendable {
 
     /// Changes in the order of their keys.
     private struct Run {
-        var changes: [KeyChange] = []
-
-        /// The index of the first change that is not before `key`.
-        func position(_ key: Bytes) -> Int {
-            guard let last = changes.last, !(last.key < key) else { return changes.count }
-            var low = 0, high = changes.count - 1
-            while low < high {
-                let middle = (low + high) / 2
-                if changes[middle].key < key { low = middle + 1 } else { high = middle }
-            }
-            return low
+        struct Entry {
+            /// The eight bytes after the prefix as a number, which settles most comparisons.
+            var order: UInt64
+            var change: KeyChange
         }
+
+        var entries: [Entry] = []
+
+        /// The index of the first entry that is not before the key, whose `order` is given.
+        func position(_ key: Bytes, _ order: UInt64) -> Int {
+            entries.withUnsafeBufferPointer { entries in
+                func isBefore(_ index: Int) -> Bool {
+                    entries[index].order == order ? entries[index].change.key < key : entries[index].order < order
+                }
+                // Logs grow at their end.
+                guard entries.count > 0, !isBefore(entries.count - 1) else { return entries.count }
+                var low = 0, high = entries.count - 1
+                while low < high {
+                    let middle = (low + high) / 2
+                    if isBefore(middle) { low = middle + 1 } else { high = middle }
+                }
+                return low
+            }
+        }
+
+        func position(_ key: Bytes) -> Int { position(key, Run.order(key)) }
 
         /// True when the key is new.
         mutating func set(_ key: Bytes, _ value: Bytes?) -> Bool {
-            let index = position(key)
-            if index < changes.count, changes[index].key == key {
-                changes[index].value = value
+            let order = Run.order(key)
+            let index = position(key, order)
+            if index < entries.count, entries[index].order == order, entries[index].change.key == key {
+                entries[index].change.value = value
                 return false
             }
-            changes.insert(KeyChange(key: key, value: value), at: index)
+            entries.insert(Entry(order: order, change: KeyChange(key: key, value: value)), at: index)
             return true
+        }
+
+        private static func order(_ key: Bytes) -> UInt64 {
+            let start = Prefix.count(key)
+            return key.withUnsafeBytes { bytes in
+                if bytes.count >= start + 8 {
+                    return UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))
+                }
+                var order: UInt64 = 0
+                for index in start..<max(start, bytes.count) {
+                    order |= UInt64(bytes[index]) << UInt64(56 - 8 * (index - start))
+                }
+                return order
+            }
         }
     }
 
@@ -104,31 +133,39 @@ struct KeyTable: Sendable {
         }
         guard let run = runs[prefix] else { return nil }
         let index = run.position(key)
-        guard index < run.changes.count, run.changes[index].key == key else { return nil }
-        return run.changes[index]
+        guard index < run.entries.count, run.entries[index].change.key == key else { return nil }
+        return run.entries[index].change
     }
 
     /// The changes of keys in `lower ..< upper`, in order.
     func changes(from lower: Bytes, to upper: Bytes) -> [KeyChange] {
-        guard !isEmpty else { return [] }
+        guard !isEmpty, lower < upper else { return [] }
         if let prefix = Prefix(lower), !(StoreKeys.end(ofPrefix: lower[0..<Prefix.count(lower)]) < upper) {
             guard let run = runs[prefix] else { return [] }
-            return Array(run.changes[run.position(lower)..<run.position(upper)])
+            return run.entries[run.position(lower)..<end(of: run, upper)].map { $0.change }
         }
         var found: [KeyChange] = []
         for (key, value) in others where !(key < lower) && key < upper {
             found.append(KeyChange(key: key, value: value))
         }
         for run in runs.values {
-            found += run.changes[run.position(lower)..<max(run.position(lower), run.position(upper))]
+            for entry in run.entries where !(entry.change.key < lower) && entry.change.key < upper {
+                found.append(entry.change)
+            }
         }
         return found.sorted { $0.key < $1.key }
+    }
+
+    /// The index of the run's first entry that is not before `upper`, which may lie behind the whole run.
+    private func end(of run: Run, _ upper: Bytes) -> Int {
+        guard let last = run.entries.last, !(last.change.key < upper) else { return run.entries.count }
+        return run.position(upper)
     }
 
     /// All changes in the order of their keys, for the metadata store.
     func encoded() -> KeyBatch {
         // The kinds of keys that lie in runs sort around that of objects: each goes out on its own.
-        var inOrder = runs.sorted { $0.key < $1.key }.map(\.value.changes)
+        var inOrder = runs.sorted { $0.key < $1.key }.map { $0.value.entries.map { $0.change } }
         inOrder.append(others.map { KeyChange(key: $0.key, value: $0.value) }.sorted { $0.key < $1.key })
         var writer = KeyBatchWriter(capacity: 1 << 20)
         for changes in inOrder {

@@ -53,6 +53,7 @@ extension ObjectStore {
             precondition(settling.isEmpty, "a checkpoint begins with \(settling.count) keys of the last one")
             swap(&settling, &settled)
             checkpointRemaining = dirty.values.reduce(0) { $0 + ($1.isDropped ? 0 : 1) }
+            checkpointPace = (head.offset, checkpointRemaining, homeBlocksBegun)
             if durableMark < target.lsn - 1 {
                 checkpoint = .writingMark(target, writeSuperblock(position: superblock.position))
             } else {

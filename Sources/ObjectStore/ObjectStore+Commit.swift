@@ -196,10 +196,11 @@ extension ObjectStore {
 
     /// Begins writes of dirty blocks, oldest first, while there are more than may wait or a checkpoint wants them.
     func writeHome() {
-        var isWanted: Bool {
-            if case .writingHome = checkpoint { return true }
-            return dirty.count > options.dirtyBlocks
-        }
+        guard homeWrites.count <= StoreLimits.homeWritesInFlight - StoreLimits.homeWriteBurst else { return }
+        let wanted = homeBlocksWanted
+        guard wanted > 0 else { return }
+        let goal = homeBlocksBegun + wanted
+        var isWanted: Bool { homeBlocksBegun < goal }
         // Those that had to wait for an older write of their block come first. Behind newer ones, whose mark may never
         // come, they would keep the checkpoint, and with it a full journal, waiting for ever.
         for _ in 0..<dirtyAgain.count where isWanted && homeWrites.count < StoreLimits.homeWritesInFlight {
@@ -212,6 +213,22 @@ extension ObjectStore {
             dirtyQueue.popFirst()
             sendHome(block, lsn)
         }
+    }
+
+    /// How many blocks should begin their way home now. Many at once, or none: a system call and a wake-up of the device
+    /// for each would cost more than the writes.
+    private var homeBlocksWanted: Int {
+        guard case .writingHome = checkpoint else {
+            let excess = dirty.count - homeWrites.count - options.dirtyBlocks
+            return excess >= StoreLimits.homeWriteBurst ? excess : 0
+        }
+        // Under load a checkpoint keeps pace with the journal instead of holding up its writes: the journal's are flushed,
+        // and would wait behind all that the device has been given.
+        let isLoaded = gathering != nil || !inFlight.isEmpty
+        guard isLoaded, journalFree > superblock.journalLength / 4 else { return .max / 2 }
+        let share = Double(head.offset - checkpointPace.start) / Double(superblock.journalLength / 8)
+        let due = Int(Double(checkpointPace.blocks) * share) - (homeBlocksBegun - checkpointPace.begun)
+        return due >= StoreLimits.homeWriteBurst ? due : 0
     }
 
     /// Writes the block home unless it was overwritten or dropped, or an older write of it is in flight, whose completion
@@ -237,6 +254,7 @@ extension ObjectStore {
         }
         nextHomeWrite += 1
         homeWrites[nextHomeWrite] = write
+        homeBlocksBegun += write.lsns.count
         counters.homeWrites += 1
         counters.homeBytes += UInt64(write.lsns.count * StoreLimits.blockSize)
         device.write(

@@ -156,6 +156,13 @@ extension ObjectStore {
 
     /// The object, from memory or the metadata store.
     func cached(_ id: ObjectID) throws(StoreError) -> CachedObject {
+        if let latestObject, latestObject.id == id { return latestObject }
+        let object = try lookedUp(id)
+        latestObject = object
+        return object
+    }
+
+    private func lookedUp(_ id: ObjectID) throws(StoreError) -> CachedObject {
         if let found = youngObjects[id] { return found }
         let object: CachedObject
         if let found = oldObjects.removeValue(forKey: id) {
@@ -181,6 +188,7 @@ extension ObjectStore {
     /// they are moved along.
     private func makeRoom() {
         guard youngObjects.count >= options.cachedObjects / 2 || youngUnits >= options.cachedUnits / 2 else { return }
+        latestObject = nil
         oldObjects = youngObjects
         youngObjects = [:]
         youngUnits = 0

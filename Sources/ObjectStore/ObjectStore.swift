@@ -77,6 +77,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var dirtyAgain = Queue<(block: UInt64, lsn: UInt64)>()
     var homeWrites: [UInt64: HomeWrite] = [:]
     var nextHomeWrite: UInt64 = 0
+    /// Blocks whose way home has begun since the store was opened.
+    var homeBlocksBegun = 0
 
     // Space.
     var units = UnitMap()
@@ -90,6 +92,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var youngObjects: [ObjectID: CachedObject] = [:]
     var oldObjects: [ObjectID: CachedObject] = [:]
     var youngUnits = 0
+    /// The object looked up last: the operations of a transaction are on one object mostly.
+    var latestObject: CachedObject?
     /// Objects that the transaction being applied has changed.
     var touchedObjects: [CachedObject] = []
 
@@ -97,6 +101,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var checkpointRequested = false
     /// Dirty blocks that the checkpoint under way still has to see home.
     var checkpointRemaining = 0
+    /// At the beginning of the checkpoint under way: the journal's head, blocks to see home, and `homeBlocksBegun`.
+    var checkpointPace = (start: UInt64(0), blocks: 0, begun: 0)
     /// The superblock being written.
     var superblockBuffer: BlockBuffer?
 

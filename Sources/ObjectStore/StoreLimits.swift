@@ -28,11 +28,13 @@ public enum StoreLimits {
 
     /// The largest buffer whose memory is kept for the next, and how many bytes are kept at most.
     static let largestPooled = 4 << 20
-    static let pooledBytes = 16 << 20
+    static let pooledBytes = 80 << 20
 
     /// Writes to home locations in flight at a time; blocks in one of them.
-    static let homeWritesInFlight = 32
+    static let homeWritesInFlight = 64
     static let blocksPerHomeWrite = 16
+    /// Home writes are begun so many at a time, where there are that many.
+    static let homeWriteBurst = 32
 
     /// Times a read whose block does not verify is tried again before the block is called corrupt: its place may have
     /// been given to another object since the read was issued.

@@ -27,7 +27,7 @@ public struct StoreOptions: Sendable {
     /// Bytes by which the data region is physically allocated ahead of use.
     public var growth: UInt64 = 64 << 20
     /// Blocks waiting in memory for their home location before they are written there.
-    public var dirtyBlocks = 16384
+    public var dirtyBlocks = 4096
     /// Records of units kept in memory.
     public var cachedUnits = 256 << 10
     /// Objects kept in memory.

@@ -284,7 +284,7 @@ extension PlacementGroup {
     ) -> Int32? {
         let object = request.object
         guard !change.removes else { return Errno.invalid }
-        if step.addsData, environment.isFull || members.contains(where: \.isFull) { return Errno.noSpace }
+        if step.addsData, environment.isFull || members.contains(where: { $0.isFull }) { return Errno.noSpace }
         var output = Bytes.empty
         switch step {
         case .create(let exclusive):

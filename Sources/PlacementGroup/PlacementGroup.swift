@@ -15,7 +15,8 @@ import Wire
 public final class PlacementGroup<Environment: GroupEnvironment> {
     public let id: PGID
     public let slot: GroupSlot
-    unowned let environment: Environment
+    /// It owns this object. Unsafe, because a counted access is an atomic operation at every effect.
+    unowned(unsafe) let environment: Environment
     /// The objects that belong to the group.
     let range: ObjectRange
 

@@ -10,7 +10,8 @@ import Wire
 /// messages are kept until acknowledged, both handshake frames say what was received, and the rest is sent again. When the
 /// acceptor has forgotten the session, it welcomes a new one under another cookie, by which the initiator sees it.
 public final class MessengerCore<Environment: MessengerEnvironment> {
-    unowned let environment: Environment
+    /// It owns this object. Unsafe, because a counted access is an atomic operation at every effect.
+    unowned(unsafe) let environment: Environment
     /// What this end says about itself in handshakes to come.
     public var identity: Identity
     package var sessions = SlotTable<Link>()

@@ -16,7 +16,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// This run of the daemon.
     public let incarnation: UInt64
     public let endpoint: Endpoint
-    unowned let environment: Environment
+    /// It owns this object. Unsafe, because a counted access is an atomic operation at every effect.
+    unowned(unsafe) let environment: Environment
 
     /// The newest map.
     public private(set) var map: OSDMap?
