@@ -217,4 +217,22 @@ import Messenger
         run(network, milliseconds: 60_000)
         #expect(reasons.first == .timedOut)
     }
+
+    /// Hellos that say they are no attempt at all leave nothing behind.
+    @Test func aHelloWithoutAnAttemptLeavesNothing() {
+        let (network, _, b) = pair(Seeded(9))
+        for cookie in 1...50 as ClosedRange<UInt64> {
+            let id = b.core.accepted(from: "127.0.0.1:9", isLocal: true)!
+            let identity = Identity(cluster: nil, entity: .client("x"), incarnation: 1)
+            let payload = Hello(
+                method: .none, identity: identity, cookie: cookie, acceptorCookie: 0, attempt: 0, lastReceived: 0
+            ).encoded()
+            let frame = OutgoingFrame(header: FrameHeader(.hello, payload: payload), payload: payload)
+            var bytes = [UInt8](repeating: 0, count: frame.byteCount)
+            bytes.withUnsafeMutableBytes { frame.encode(into: $0) }
+            bytes.withUnsafeBytes { b.core.receive($0, on: id) }
+        }
+        run(network, milliseconds: 2 * MessengerLimits.keepMilliseconds)
+        #expect(b.core.sessions.count == 0 && b.core.accepted.isEmpty && b.core.handshakeCount == 0)
+    }
 }
