@@ -235,4 +235,23 @@ import Messenger
         run(network, milliseconds: 2 * MessengerLimits.keepMilliseconds)
         #expect(b.core.sessions.count == 0 && b.core.accepted.isEmpty && b.core.handshakeCount == 0)
     }
+
+    /// An owner that closes a session when it hears that it was superseded does not upset the count of those that wait.
+    @Test func closingASupersededSessionKeepsTheCount() {
+        let (network, a, b) = pair(Seeded(10))
+        let session = a.core.connect(to: address, expecting: nil)
+        run(network, milliseconds: 100)
+        var superseded = 0
+        b.onInterrupted = { id, why in
+            guard why == .superseded else { return }
+            superseded += 1
+            b.core.close(id)
+        }
+        // The initiator gives its connection up; the acceptor has not heard of it when the next one comes.
+        let old = a.core.sessions[session.key]!.connection!
+        a.pipes.removeValue(forKey: old.id)
+        a.core.disconnected(old.id, why: .timedOut)
+        run(network, milliseconds: 10_000)
+        #expect(superseded == 1 && b.core.interruptedCount == 0)
+    }
 }

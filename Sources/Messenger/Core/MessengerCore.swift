@@ -19,7 +19,7 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
     package var accepted: [Link.Key: Link] = [:]
     /// Accepted sessions that lost their connection, oldest first, with the interruption; some have been resumed since.
     var interruptedOrder = Deque<(id: SessionID, interruption: UInt64)>()
-    var interruptedCount = 0
+    package var interruptedCount = 0
     package var handshakeCount = 0
     private var touched: [Link] = []
     /// The former while a turn ends: a stream that takes bytes again in the middle of it touches its session anew.
