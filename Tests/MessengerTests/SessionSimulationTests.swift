@@ -254,4 +254,24 @@ import Messenger
         run(network, milliseconds: 10_000)
         #expect(superseded == 1 && b.core.interruptedCount == 0)
     }
+
+    /// A message too large for a frame ends its session, and neither the process nor other sessions.
+    @Test func anOversizedMessageEndsItsSessionOnly() {
+        let (network, a, b) = pair(Seeded(11))
+        let session = a.core.connect(to: address, expecting: nil)
+        let other = a.core.connect(to: address, expecting: nil)
+        run(network, milliseconds: 100)
+        a.core.send(Bytes(repeating: 0, count: MessengerLimits.payloadBytes + 1), to: session)
+        a.send(1, to: other)
+        run(network, milliseconds: 10_000)
+        #expect(a.resets == [session: 1] && a.reports.count == 1)
+        a.send(2, to: session)
+        a.send(3, to: other)
+        run(network, milliseconds: 1_000)
+        #expect(b.received.values.map { $0 }.contains([1, 3]) && b.received.values.contains([2]))
+        let back = b.openSessions[0]
+        b.core.send(Bytes(repeating: 0, count: MessengerLimits.payloadBytes + 1), to: back)
+        run(network, milliseconds: 10_000)
+        #expect(!b.openSessions.contains(back) && b.openSessions.count >= 2)
+    }
 }

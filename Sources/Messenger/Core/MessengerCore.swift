@@ -55,7 +55,12 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
     /// See `Messenger.send`.
     public func send(_ payload: Bytes, to session: SessionID) {
         guard let link = sessions[session.key] else { return }
-        link.session.enqueue(payload)
+        if payload.count <= MessengerLimits.payloadBytes {
+            link.session.enqueue(payload)
+        } else {
+            // Given up at the end of the turn: its owner is in the middle of an event.
+            link.oversized = payload.count
+        }
         touch(link)
     }
 
@@ -141,6 +146,10 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
     }
 
     private func checkPressure(_ link: Link) {
+        if let count = link.oversized {
+            link.oversized = nil
+            return giveUp(link, "a message of \(count) bytes is over the limit of \(MessengerLimits.payloadBytes)")
+        }
         let messages = link.session.waitingMessages, bytes = link.session.waitingBytes
         let isHigh = messages > MessengerLimits.unacknowledgedMessages || bytes > MessengerLimits.unacknowledgedBytes
         let isLow =
