@@ -2,8 +2,9 @@ import Protocol
 
 /// The limits of a client of the cluster, in one place. The relations between them are checked when an `Objecter` is made.
 public enum ClientLimits {
-    /// Requests that are on their way or wait for a primary. More are taken and wait their turn.
-    public static let requestsInFlight = 8192
+    /// Requests that are on their way or wait for a primary. More are taken and wait their turn. When their answers are lost
+    /// all of them are sent again, and a group must still know each of those it has done.
+    public static let requestsInFlight = 2048
     /// Bytes that requests in flight carry or ask for. A request is sent when it is the only one, whatever its size.
     public static let bytesInFlight = 256 << 20
     /// Requests that wait their turn; one more fails with EAGAIN. The data path of the NBD server is bounded well below.
@@ -22,6 +23,7 @@ public enum ClientLimits {
         precondition(bytesInFlight >= Int(OperationLimits.readSize), "the largest read must fit into what is in flight")
         precondition(
             requestsInFlight >= administrativeRequests, "an administrative call must fit into what is in flight")
+        precondition(requestsInFlight < GroupLimits.logEntriesKept, "a group must remember all that is sent again")
         precondition(requestsWaiting >= requestsInFlight, "what waits its turn must hold a full window")
     }
 }

@@ -217,4 +217,61 @@ import Messenger
         run(network, milliseconds: 60_000)
         #expect(reasons.first == .timedOut)
     }
+
+    /// Hellos that say they are no attempt at all leave nothing behind.
+    @Test func aHelloWithoutAnAttemptLeavesNothing() {
+        let (network, _, b) = pair(Seeded(9))
+        for cookie in 1...50 as ClosedRange<UInt64> {
+            let id = b.core.accepted(from: "127.0.0.1:9", isLocal: true)!
+            let identity = Identity(cluster: nil, entity: .client("x"), incarnation: 1)
+            let payload = Hello(
+                method: .none, identity: identity, cookie: cookie, acceptorCookie: 0, attempt: 0, lastReceived: 0
+            ).encoded()
+            let frame = OutgoingFrame(header: FrameHeader(.hello, payload: payload), payload: payload)
+            var bytes = [UInt8](repeating: 0, count: frame.byteCount)
+            bytes.withUnsafeMutableBytes { frame.encode(into: $0) }
+            bytes.withUnsafeBytes { b.core.receive($0, on: id) }
+        }
+        run(network, milliseconds: 2 * MessengerLimits.keepMilliseconds)
+        #expect(b.core.sessions.count == 0 && b.core.accepted.isEmpty && b.core.handshakeCount == 0)
+    }
+
+    /// An owner that closes a session when it hears that it was superseded does not upset the count of those that wait.
+    @Test func closingASupersededSessionKeepsTheCount() {
+        let (network, a, b) = pair(Seeded(10))
+        let session = a.core.connect(to: address, expecting: nil)
+        run(network, milliseconds: 100)
+        var superseded = 0
+        b.onInterrupted = { id, why in
+            guard why == .superseded else { return }
+            superseded += 1
+            b.core.close(id)
+        }
+        // The initiator gives its connection up; the acceptor has not heard of it when the next one comes.
+        let old = a.core.sessions[session.key]!.connection!
+        a.pipes.removeValue(forKey: old.id)
+        a.core.disconnected(old.id, why: .timedOut)
+        run(network, milliseconds: 10_000)
+        #expect(superseded == 1 && b.core.interruptedCount == 0)
+    }
+
+    /// A message too large for a frame ends its session, and neither the process nor other sessions.
+    @Test func anOversizedMessageEndsItsSessionOnly() {
+        let (network, a, b) = pair(Seeded(11))
+        let session = a.core.connect(to: address, expecting: nil)
+        let other = a.core.connect(to: address, expecting: nil)
+        run(network, milliseconds: 100)
+        a.core.send(Bytes(repeating: 0, count: MessengerLimits.payloadBytes + 1), to: session)
+        a.send(1, to: other)
+        run(network, milliseconds: 10_000)
+        #expect(a.resets == [session: 1] && a.reports.count == 1)
+        a.send(2, to: session)
+        a.send(3, to: other)
+        run(network, milliseconds: 1_000)
+        #expect(b.received.values.map { $0 }.contains([1, 3]) && b.received.values.contains([2]))
+        let back = b.openSessions[0]
+        b.core.send(Bytes(repeating: 0, count: MessengerLimits.payloadBytes + 1), to: back)
+        run(network, milliseconds: 10_000)
+        #expect(!b.openSessions.contains(back) && b.openSessions.count >= 2)
+    }
 }

@@ -117,6 +117,23 @@ private final class Recorder: MonitorClientEnvironment {
         }
     }
 
+    /// A session that was given up without an interruption reaches nobody until it is open again.
+    @Test func aSessionGivenUpIsNotReachable() {
+        let owner = Recorder()
+        owner.open()
+        _ = owner.subscriptions()
+        owner.client.reset(owner.session)
+        #expect(!owner.client.isReachable && owner.reachable == [true, false])
+        owner.client.send(.leaving(OSDID(1), incarnation: 1))
+        #expect(owner.sent.isEmpty)
+        owner.open()
+        #expect(owner.client.isReachable && owner.subscriptions() == [0])
+        // One that does not come back is left.
+        owner.client.reset(owner.session)
+        owner.client.timerFired(owner.timers.last!)
+        #expect(owner.connected.count == 2)
+    }
+
     @Test func anotherClustersMapIsRefused() {
         let owner = Recorder(monitors: 2, cluster: UniqueID(high: 9, low: 9))
         owner.open()

@@ -77,6 +77,17 @@ import Wire
         #expect(world.map.encoded == before)
     }
 
+    /// An answer over the limit could not be decoded, and the client would ask for it for ever.
+    @Test func longAnswersAreCut() throws {
+        let world = try World()
+        let ids = (0..<950).map(String.init).joined(separator: " ")
+        #expect(ids.utf8.count <= MonitorLimits.word)
+        let reply = try world.command(world.open(.client), 1, "osd rm", ["ids": ids])
+        #expect(reply.errno == 0 && reply.message.utf8.count <= MonitorLimits.message)
+        let message = Message.monitor(.commandReply(reply))
+        #expect((try? Message(decoding: message.encoded)) != nil)
+    }
+
     @Test func poolsComeChangeAndGo() throws {
         let world = try World()
         let client = world.open(.client)

@@ -77,6 +77,24 @@ import Wire
             ]
     }
 
+    /// What the reply, or the primary's word to the members, could not hold is refused when it is read.
+    @Test func requestsWhoseAnswerFitsNoMessageAreRefused() {
+        let half = Bytes(repeating: 1, count: 20 << 20)
+        let long = Bytes(repeating: 1, count: StorageLimits.omapKey)
+        let excessive: [[ObjectOperation]] = [
+            [.read(offset: 0, length: 32 << 20), .read(offset: 0, length: 1)],
+            [.write(offset: 0, data: half), .write(offset: 0, data: half)],
+            [.writeFull(data: half), .write(offset: 0, data: half)],
+            [.getOmap(keys: [Bytes](repeating: long, count: 1025))],
+            [.removeOmap(keys: [Bytes](repeating: long, count: 1025))],
+        ]
+        for steps in excessive {
+            let request = OperationRequest(
+                id: RequestID(client: 1, number: 2), epoch: Epoch(4), group: group, object: object, steps: steps)
+            #expect(throws: WireError.self) { try Message(decoding: Message.operation(request).encoded) }
+        }
+    }
+
     @Test func everyMessageRoundTrips() throws {
         for message in samples {
             let bytes = message.encoded

@@ -136,6 +136,13 @@ import Wire
         #expect(story.lines == ["1 → osd.1 @1", "done 2: 2"])
     }
 
+    /// When answers are lost everything in flight is sent again; what a group no longer knows it would do twice.
+    @Test func noMoreIsInFlightThanAGroupRemembers() {
+        let story = Story()
+        for _ in 0..<GroupLimits.logEntriesKept { story.submit("a") }
+        #expect(story.lines.count < GroupLimits.logEntriesKept)
+    }
+
     @Test func whatIsInFlightIsBoundedAndOrderIsKept() {
         let story = Story()
         for _ in 0..<ClientLimits.requestsInFlight + 2 { story.submit("a") }

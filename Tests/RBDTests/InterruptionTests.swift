@@ -86,6 +86,7 @@ import RBD
             },
             interrupt: { try await $0.images.resize("x", to: ByteCount(5 << 22), allowShrink: true) },
             then: { bench, comment in
+                bench.forgetWatchers()
                 try await bench.images.resize("x", to: ByteCount(5 << 22), allowShrink: true)
                 #expect(bench.objects.filter { $0.contains("rbd_data") }.count == 1, "\(comment)")
                 #expect(try await bench.images.info("x").header.size == ByteCount(5 << 22), "\(comment)")
@@ -100,10 +101,58 @@ import RBD
             },
             interrupt: { try await $0.images.resize("x", to: ByteCount(5 << 22), allowShrink: true) },
             then: { bench, comment in
+                bench.forgetWatchers()
                 guard try await bench.images.info("x").header.size == ByteCount(5 << 22) else { return }
                 try await bench.images.resize("x", to: ByteCount(1 << 30))
                 #expect(bench.objects.filter { $0.contains("rbd_data") }.count == 1, "\(comment)")
             })
+    }
+
+    /// Another client grows the image, and writes into what it got, before any request of a resize: what it wrote stays,
+    /// unless the image ends before it then.
+    @Test func twoResizesAtOnceLoseNothing() async throws {
+        let (small, large, object) = (ByteCount(5 << 22), ByteCount(30 << 22), 20 as UInt64)
+        for target in [large, small] {
+            for request in 0..<24 {
+                let bench = ImageBench()
+                let isWritten = Mutex(false)
+                let start = target == large ? small : ByteCount(40 << 22)
+                let info = try await bench.images.create("x", size: start)
+                bench.pool.interpose(before: request) {
+                    guard (try? await bench.images.resize("x", to: large)) != nil else { return }
+                    try? await bench.putData(info, [object])
+                    isWritten.withLock { $0 = true }
+                }
+                _ = try? await bench.images.resize("x", to: target, allowShrink: true)
+                bench.pool.begin()
+                let size = try await bench.images.info("x").header.size
+                guard isWritten.withLock({ $0 }), size > small else { continue }
+                #expect(bench.objects.filter { $0.contains("rbd_data") }.count == 1, "\(target), before \(request)")
+            }
+        }
+    }
+
+    /// A command that resizes is known to others while it lives, and is done with when its watch has run out.
+    @Test func aResizeIsRefusedWhileAnotherLives() async throws {
+        let bench = ImageBench()
+        let info = try await bench.images.create("x", size: ByteCount(30 << 22))
+        try await bench.putData(info, [1, 20])
+        bench.pool.begin(stopsBefore: 9)
+        await #expect(throws: RBDError.self) {
+            try await bench.images.resize("x", to: ByteCount(5 << 22), allowShrink: true)
+        }
+        bench.pool.begin()
+        do {
+            try await bench.images.resize("x", to: ByteCount(40 << 22))
+            Issue.record("a second resize was let in")
+        } catch {
+            #expect(error.errno == 16 && error.description.contains("'rbd/x' is being resized by test"))
+        }
+        bench.forgetWatchers()
+        try await bench.images.resize("x", to: ByteCount(40 << 22))
+        #expect(bench.objects == ["rbd_data.\(info.id).0000000000000001", "rbd_header.\(info.id)", "rbd_id.x"])
+        #expect(bench.pool.objects.object("rbd_header.\(info.id)")?.watchers == [])
+        #expect(bench.pool.objects.object("rbd_header.\(info.id)")?.omap[ImageNaming.resizing] == nil)
     }
 
     /// A second creator comes before any request of the first: one of them makes the image, the other is told.

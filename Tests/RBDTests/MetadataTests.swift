@@ -24,6 +24,13 @@ struct ImageBench {
         (pool.objects.object("rbd_directory")?.omap.keys.map { String($0) } ?? []).sorted()
     }
 
+    /// The time of every watch is over, as after a client that died.
+    func forgetWatchers() {
+        var objects = pool.objects
+        for id in objects.objects.keys { objects.objects[id]?.watchers = [] }
+        pool.objects = objects
+    }
+
     func putData(_ info: ImageInfo, _ numbers: [UInt64]) async throws {
         let prefix = Array(info.header.objectPrefix.utf8)
         for number in numbers {

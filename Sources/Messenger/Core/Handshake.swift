@@ -61,6 +61,8 @@ package struct Hello: Equatable {
                 versions: least...most, method: .none, identity: try Identity(from: &r), cookie: try r.readU64(),
                 acceptorCookie: try r.readU64(), attempt: try r.readU64(), lastReceived: try r.readU64())
             hello.method = method
+            // Attempts count from 1: a session that nobody attempted would never be connected nor forgotten.
+            guard hello.attempt > 0 else { throw WireError("hello with attempt 0") }
             return hello
         }
         try reader.expectEnd()

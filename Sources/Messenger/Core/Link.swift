@@ -33,6 +33,8 @@ package final class Link {
     package var backOffMilliseconds = MessengerLimits.firstBackOffMilliseconds
     package var isReadingPaused = false
     package var isPressureHigh = false
+    /// Bytes of a message that is too large to be sent, which is the end of the session.
+    package var oversized: Int?
     /// In the core's list of sessions with something to send.
     package var isTouched = false
     /// In the core's list of sessions that owe an acknowledgement.

@@ -99,13 +99,14 @@ extension MessengerCore {
         try link.session.resume(peerReceived: peerReceived)
         link.attempt = hello.attempt
         if let old = link.connection {
+            // It counts as interrupted between the two, since its owner may close it when told.
             link.connection = nil
+            interruptedCount += 1
             end(old)
             environment.interrupted(link.id, why: .superseded)
             guard sessions[link.id.key] != nil, connection.phase != .ended else { return end(connection) }
-        } else if known != nil {
-            interruptedCount -= 1
         }
+        if known != nil { interruptedCount -= 1 }
         handshakeCount -= 1
         link.connection = connection
         connection.link = link

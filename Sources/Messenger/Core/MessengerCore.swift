@@ -20,7 +20,7 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
     package var accepted: [Link.Key: Link] = [:]
     /// Accepted sessions that lost their connection, oldest first, with the interruption; some have been resumed since.
     var interruptedOrder = Deque<(id: SessionID, interruption: UInt64)>()
-    var interruptedCount = 0
+    package var interruptedCount = 0
     package var handshakeCount = 0
     private var touched: [Link] = []
     /// The former while a turn ends: a stream that takes bytes again in the middle of it touches its session anew.
@@ -56,7 +56,12 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
     /// See `Messenger.send`.
     public func send(_ payload: Bytes, to session: SessionID) {
         guard let link = sessions[session.key] else { return }
-        link.session.enqueue(payload)
+        if payload.count <= MessengerLimits.payloadBytes {
+            link.session.enqueue(payload)
+        } else {
+            // Given up at the end of the turn: its owner is in the middle of an event.
+            link.oversized = payload.count
+        }
         touch(link)
     }
 
@@ -142,6 +147,10 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
     }
 
     private func checkPressure(_ link: Link) {
+        if let count = link.oversized {
+            link.oversized = nil
+            return giveUp(link, "a message of \(count) bytes is over the limit of \(MessengerLimits.payloadBytes)")
+        }
         let messages = link.session.waitingMessages, bytes = link.session.waitingBytes
         let isHigh = messages > MessengerLimits.unacknowledgedMessages || bytes > MessengerLimits.unacknowledgedBytes
         let isLow =

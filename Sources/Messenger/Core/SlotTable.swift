@@ -39,8 +39,10 @@ package struct SlotTable<Element: AnyObject> {
             return
         }
         slots[index].element = nil
-        slots[index].generation += 1
         count -= 1
+        // A place whose uses are used up stays empty, so that no key is ever given out twice.
+        guard key.generation < .max else { return }
+        slots[index].generation += 1
         free.append(key.index)
     }
 

@@ -94,7 +94,8 @@ public final class Messenger<Handler: MessengerHandler> {
     }
 
     /// Sends an encoded message; one encoding may go to several sessions. It leaves at the end of the turn; while the
-    /// session is interrupted it is kept. Nothing happens when the session is gone.
+    /// session is interrupted it is kept. Nothing happens when the session is gone. A message over
+    /// `MessengerLimits.payloadBytes` cannot be sent, so the session is given up at the end of the turn.
     public func send(_ payload: Bytes, to session: SessionID) {
         loop.assertInEventLoop()
         core.send(payload, to: session)

@@ -270,7 +270,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             } else {
                 increments = environment.increments(after: told)
             }
-            precondition(!increments.isEmpty, "no increment after \(told), the newest is \(map.epoch)")
+            // The store failed, and the monitor ends.
+            guard !increments.isEmpty else { return }
             sendMaps(full: nil, increments: increments, to: id)
             told = Epoch(told.rawValue + UInt32(increments.count))
         }

@@ -57,7 +57,7 @@ public protocol MonitorEnvironment: AnyObject {
     func propose(_ entry: MapLogEntry)
 
     /// The stored increments after `epoch`, in order without a gap: as many as go into one map update, at least one when
-    /// there is any.
+    /// there is any. None when the store failed; the monitor then ends.
     func increments(after epoch: Epoch) -> [Bytes]
 
     /// The encoded first map of the cluster.

@@ -131,8 +131,15 @@ public final class MonitorClient<Environment: MonitorClientEnvironment> {
         failed("monitor at \(monitors[current]): \(why)")
     }
 
-    /// Nothing to do yet: `opened` follows, and says everything again.
-    public func reset(_ session: SessionID) {}
+    /// The session was begun anew, or given up without having been interrupted: nobody is there until `opened` follows,
+    /// which says everything again.
+    public func reset(_ session: SessionID) {
+        guard owns(session), isReachable else { return }
+        isReachable = false
+        environment.monitorReachable(false)
+        attempt += 1
+        environment.setTimer(.attempt(attempt), milliseconds: MonitorClientLimits.attemptMilliseconds)
+    }
 
     public func received(_ message: MonitorMessage, from session: SessionID) {
         guard owns(session) else { return }

@@ -60,6 +60,29 @@ public struct OperationRequest: Sendable {
             try ObjectOperation(from: &r)
         }
         guard !steps.isEmpty else { throw WireError("a request without steps") }
+        if let excess = Self.excess(of: steps) { throw WireError(excess) }
+    }
+
+    /// What the steps together carry or ask for too much of; nil when what follows from the request, its reply and what the
+    /// primary tells the members, fits into messages.
+    public static func excess(of steps: [ObjectOperation]) -> String? {
+        var (data, asked, keys) = (0, 0, 0)
+        for step in steps {
+            switch step {
+            case .write(_, let bytes), .writeFull(let bytes): data += bytes.count
+            case .read(_, let length): asked += Int(length)
+            case .getOmap(let names), .removeOmap(let names): keys += names.reduce(0) { $0 + $1.count }
+            default: break
+            }
+        }
+        if data > StorageLimits.writeSize {
+            return "a request that writes \(data) bytes is over the limit of \(StorageLimits.writeSize)"
+        }
+        if asked > Int(OperationLimits.readSize) {
+            return "a request that reads \(asked) bytes is over the limit of \(OperationLimits.readSize)"
+        }
+        guard keys > OperationLimits.metadataSize else { return nil }
+        return "a request with \(keys) bytes of keys is over the limit of \(OperationLimits.metadataSize)"
     }
 
     public func encode(into writer: inout ByteWriter) {

@@ -126,6 +126,7 @@ public final class Objecter<Environment: ObjecterEnvironment> {
     /// returns.
     public func submit(_ steps: [ObjectOperation], on name: ObjectName, in slot: PoolSlot, token: RequestToken) {
         precondition(!steps.isEmpty && steps.count <= OperationLimits.steps, "a request of \(steps.count) steps")
+        assert(OperationRequest.excess(of: steps) == nil, "\(OperationRequest.excess(of: steps) ?? "")")
         take(
             Submission(
                 token: token, pool: slot.index, name: name, seed: 0, steps: steps, cost: Self.cost(of: steps)))

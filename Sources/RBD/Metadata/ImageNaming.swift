@@ -28,6 +28,8 @@ package enum ImageNaming {
 
     /// Header: a removal has begun; nobody opens the image any more.
     package static let removing = Bytes("nacre_removing")
+    /// Header: the cookie of the watch of a command that resizes the image.
+    package static let resizing = Bytes("nacre_resizing")
     /// `rbd_id.NAME`: the id once more, since guards compare omap values only.
     package static let claimedID = Bytes("id")
     /// `rbd_id.NAME`: there while the image is being created.

@@ -24,7 +24,7 @@ extension Images {
         }
         if let header = try await header(of: claim.id, name) {
             try await mark(claim.id, name)
-            try await removeDataObjects(prefix: header.objectPrefix, from: 0, name, progress)
+            try await removeDataObjects(prefix: header.objectPrefix, from: 0, name, nil, progress)
             try await removeObject(ImageNaming.header(claim.id), name)
         }
         _ = try await leaveDirectory(name, claim.id)
@@ -95,9 +95,10 @@ extension Images {
     // MARK: Data objects
 
     /// Removes the data objects that exist from number `first` on. What exists is asked of the placement groups, so the
-    /// cost follows the data there is and not the size of the image; groups are worked through side by side.
+    /// cost follows the data there is and not the size of the image; groups are worked through side by side. Stops when
+    /// the lease, if there is one, is lost.
     func removeDataObjects(
-        prefix: String, from first: UInt64, _ name: String, _ progress: Progress?
+        prefix: String, from first: UInt64, _ name: String, _ lease: ResizeLease?, _ progress: Progress?
     ) async throws(RBDError) {
         let groups: UInt32
         do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
@@ -110,7 +111,9 @@ extension Images {
                         finished += 1
                         progress?(finished, UInt64(groups) + 1)
                     }
-                    tasks.addTask { try await removeDataObjects(prefix: prefix, from: first, inGroup: seed, name) }
+                    tasks.addTask {
+                        try await removeDataObjects(prefix: prefix, from: first, inGroup: seed, name, lease)
+                    }
                 }
                 while try await tasks.next() != nil {
                     finished += 1
@@ -125,17 +128,19 @@ extension Images {
     }
 
     private func removeDataObjects(
-        prefix: String, from first: UInt64, inGroup seed: UInt32, _ name: String
+        prefix: String, from first: UInt64, inGroup seed: UInt32, _ name: String, _ lease: ResizeLease?
     ) async throws(RBDError) {
         let bytes = Array(prefix.utf8)
         var after: ObjectID?
         repeat {
             let part: ObjectListing
+            if let lease { try await keep(lease, name) }
             do {
                 part = try await pool.list(group: seed, after: after, prefix: Bytes(prefix + "."))
             } catch { throw RBDError(error, shown(name)) }
             for object in part.names {
                 guard let number = ImageNaming.number(of: object, prefix: bytes), number >= first else { continue }
+                if let lease { try await keep(lease, name) }
                 try await removeObject(object, name)
             }
             after = part.next

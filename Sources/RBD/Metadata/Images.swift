@@ -39,8 +39,8 @@ public typealias Progress = @Sendable (_ done: UInt64, _ total: UInt64) -> Void
 /// twice, so whoever still works on an image that is gone cannot touch one that took its name.
 public struct Images: Sendable {
     let pool: any ObjectPool
-    private let drawID: @Sendable () -> UInt64
-    private let now: @Sendable () -> Timestamp
+    let drawID: @Sendable () -> UInt64
+    let now: @Sendable () -> Timestamp
 
     /// The images of `pool`. `drawID` gives random numbers for ids and `now` the time, so that tests can repeat them.
     public init(

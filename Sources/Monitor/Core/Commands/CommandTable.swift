@@ -98,7 +98,7 @@ enum CommandTable {
             let result = try read(view, CommandArguments(request))
             return reply(request, result)
         } catch {
-            return CommandReply(number: request.number, errno: error.errno, message: error.message)
+            return CommandReply(number: request.number, errno: error.errno, message: Text.cut(error.message))
         }
     }
 
@@ -115,7 +115,7 @@ enum CommandTable {
             return reply(request, result)
         } catch {
             if error.isLater { return nil }
-            return CommandReply(number: request.number, errno: error.errno, message: error.message)
+            return CommandReply(number: request.number, errno: error.errno, message: Text.cut(error.message))
         }
     }
 
@@ -124,7 +124,8 @@ enum CommandTable {
             let message = "the answer has \(result.output.count) bytes, the limit is \(MonitorLimits.output)"
             return CommandReply(number: request.number, errno: EMSGSIZE, message: message)
         }
-        return CommandReply(number: request.number, errno: 0, message: result.message, output: result.output)
+        let message = Text.cut(result.message)
+        return CommandReply(number: request.number, errno: 0, message: message, output: result.output)
     }
 }
 
@@ -198,6 +199,13 @@ struct CommandArguments {
 
 /// Text from peers made fit for a line.
 enum Text {
+    /// As much as a reply may say: a message over the limit could not be decoded, and its sender would ask for ever.
+    static func cut(_ message: String) -> String {
+        guard message.utf8.count > MonitorLimits.message else { return message }
+        let end = String.UnicodeScalarView(message.unicodeScalars.prefix(MonitorLimits.message / 4 - 3))
+        return String(end) + "..."
+    }
+
     /// At most 80 characters, without what would break a line.
     static func short(_ text: String) -> String {
         let clean = text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) }
