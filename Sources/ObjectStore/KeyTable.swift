@@ -2,9 +2,14 @@ import KeyValueStore
 import Wire
 
 /// A change of a key: the new value, or nil for a removal.
-struct KeyChange: Equatable, Sendable {
-    var key: Bytes
-    var value: Bytes?
+package struct KeyChange: Equatable, Sendable {
+    package var key: Bytes
+    package var value: Bytes?
+
+    package init(key: Bytes, value: Bytes?) {
+        self.key = key
+        self.value = value
+    }
 }
 
 /// The newest change of each of many keys.
@@ -15,7 +20,9 @@ struct KeyChange: Equatable, Sendable {
 ///
 /// Keys that begin alike (an object's units, a group's log) lie together in order, so that a range among them costs what
 /// is in it. Object records lie in no order: they are looked up one by one, and ranges of them are for listings.
-struct KeyTable: Sendable {
+package struct KeyTable: Sendable {
+    package init() {}
+
     /// What the keys of a run begin with.
     private struct Prefix: Hashable, Comparable {
         var tag: UInt8
@@ -53,7 +60,7 @@ struct KeyTable: Sendable {
         }
     }
 
-    /// Changes in the order of their keys.
+    /// Changes in the order of their keys, in pieces of bounded length: an insertion moves what is behind it in its piece.
     private struct Run {
         struct Entry {
             /// The eight bytes after the prefix as a number, which settles most comparisons.
@@ -61,37 +68,92 @@ struct KeyTable: Sendable {
             var change: KeyChange
         }
 
-        var entries: [Entry] = []
+        /// Where an entry is.
+        struct Place {
+            var piece: Int
+            var index: Int
+        }
 
-        /// The index of the first entry that is not before the key, whose `order` is given.
-        func position(_ key: Bytes, _ order: UInt64) -> Int {
-            entries.withUnsafeBufferPointer { entries in
-                func isBefore(_ index: Int) -> Bool {
-                    entries[index].order == order ? entries[index].change.key < key : entries[index].order < order
-                }
+        static let longestPiece = 512
+
+        /// None is empty.
+        private(set) var pieces: [[Entry]] = []
+
+        /// The place of the first entry that is not before the key; behind the last entry of the last piece if there is none.
+        func place(of key: Bytes) -> Place { place(of: key, Run.order(key)) }
+
+        private func place(of key: Bytes, _ order: UInt64) -> Place {
+            var low = 0, high = pieces.count - 1
+            while low < high {
+                let middle = (low + high + 1) / 2
+                if Run.isBefore(pieces[middle][0], key, order) { low = middle } else { high = middle - 1 }
+            }
+            guard low < pieces.count else { return Place(piece: 0, index: 0) }
+            let index = Run.position(of: key, order, in: pieces[low])
+            return index == pieces[low].count && low + 1 < pieces.count
+                ? Place(piece: low + 1, index: 0) : Place(piece: low, index: index)
+        }
+
+        private static func isBefore(_ entry: Entry, _ key: Bytes, _ order: UInt64) -> Bool {
+            entry.order == order ? entry.change.key < key : entry.order < order
+        }
+
+        private static func position(of key: Bytes, _ order: UInt64, in piece: [Entry]) -> Int {
+            piece.withUnsafeBufferPointer { piece in
                 // Logs grow at their end.
-                guard entries.count > 0, !isBefore(entries.count - 1) else { return entries.count }
-                var low = 0, high = entries.count - 1
+                guard !isBefore(piece[piece.count - 1], key, order) else { return piece.count }
+                var low = 0, high = piece.count - 1
                 while low < high {
                     let middle = (low + high) / 2
-                    if isBefore(middle) { low = middle + 1 } else { high = middle }
+                    if isBefore(piece[middle], key, order) { low = middle + 1 } else { high = middle }
                 }
                 return low
             }
         }
 
-        func position(_ key: Bytes) -> Int { position(key, Run.order(key)) }
+        /// The change of a key, if there is one.
+        func change(of key: Bytes) -> KeyChange? {
+            let place = place(of: key)
+            guard place.piece < pieces.count, place.index < pieces[place.piece].count else { return nil }
+            let found = pieces[place.piece][place.index].change
+            return found.key == key ? found : nil
+        }
 
         /// True when the key is new.
         mutating func set(_ key: Bytes, _ value: Bytes?) -> Bool {
             let order = Run.order(key)
-            let index = position(key, order)
-            if index < entries.count, entries[index].order == order, entries[index].change.key == key {
-                entries[index].change.value = value
+            let place = place(of: key, order)
+            guard place.piece < pieces.count else {
+                pieces.append([Entry(order: order, change: KeyChange(key: key, value: value))])
+                return true
+            }
+            if place.index < pieces[place.piece].count, pieces[place.piece][place.index].change.key == key {
+                pieces[place.piece][place.index].change.value = value
                 return false
             }
-            entries.insert(Entry(order: order, change: KeyChange(key: key, value: value)), at: index)
+            pieces[place.piece].insert(
+                Entry(order: order, change: KeyChange(key: key, value: value)), at: place.index)
+            if pieces[place.piece].count > Run.longestPiece { split(place.piece, at: place.index) }
             return true
+        }
+
+        /// Makes two pieces of one: halves, unless it has grown at its end and will again.
+        private mutating func split(_ piece: Int, at index: Int) {
+            let count = pieces[piece].count
+            let middle = index == count - 1 ? count - 1 : count / 2
+            pieces.insert(Array(pieces[piece][middle...]), at: piece + 1)
+            pieces[piece].removeLast(count - middle)
+        }
+
+        /// Gives `body` the changes from `lower` on and before `upper`; from the first and to the last without them.
+        func forEach(from lower: Bytes? = nil, to upper: Bytes? = nil, _ body: (KeyChange) -> Void) {
+            let start = lower.map { place(of: $0) } ?? Place(piece: 0, index: 0)
+            for piece in start.piece..<max(start.piece, pieces.count) {
+                for entry in pieces[piece][(piece == start.piece ? start.index : 0)...] {
+                    if let upper, !(entry.change.key < upper) { return }
+                    body(entry.change)
+                }
+            }
         }
 
         private static func order(_ key: Bytes) -> UInt64 {
@@ -112,12 +174,12 @@ struct KeyTable: Sendable {
     private var runs: [Prefix: Run] = [:]
     private var others: [Bytes: Bytes?] = [:]
     /// Number of keys.
-    private(set) var count = 0
+    package private(set) var count = 0
 
-    var isEmpty: Bool { count == 0 }
+    package var isEmpty: Bool { count == 0 }
 
     /// Notes a change; nil removes the key.
-    mutating func set(_ key: Bytes, _ value: Bytes?) {
+    package mutating func set(_ key: Bytes, _ value: Bytes?) {
         if let prefix = Prefix(key) {
             if runs[prefix, default: Run()].set(key, value) { count += 1 }
         } else if others.updateValue(value, forKey: key) == nil {
@@ -126,52 +188,40 @@ struct KeyTable: Sendable {
     }
 
     /// The change of a key, if there is one.
-    func change(of key: Bytes) -> KeyChange? {
+    package func change(of key: Bytes) -> KeyChange? {
         guard let prefix = Prefix(key) else {
             guard let value = others[key] else { return nil }
             return KeyChange(key: key, value: value)
         }
-        guard let run = runs[prefix] else { return nil }
-        let index = run.position(key)
-        guard index < run.entries.count, run.entries[index].change.key == key else { return nil }
-        return run.entries[index].change
+        return runs[prefix]?.change(of: key)
     }
 
     /// The changes of keys in `lower ..< upper`, in order.
-    func changes(from lower: Bytes, to upper: Bytes) -> [KeyChange] {
+    package func changes(from lower: Bytes, to upper: Bytes) -> [KeyChange] {
         guard !isEmpty, lower < upper else { return [] }
         if let prefix = Prefix(lower), !(StoreKeys.end(ofPrefix: lower[0..<Prefix.count(lower)]) < upper) {
-            guard let run = runs[prefix] else { return [] }
-            return run.entries[run.position(lower)..<end(of: run, upper)].map { $0.change }
+            var found: [KeyChange] = []
+            runs[prefix]?.forEach(from: lower, to: upper) { found.append($0) }
+            return found
         }
         var found: [KeyChange] = []
         for (key, value) in others where !(key < lower) && key < upper {
             found.append(KeyChange(key: key, value: value))
         }
-        for run in runs.values {
-            for entry in run.entries where !(entry.change.key < lower) && entry.change.key < upper {
-                found.append(entry.change)
-            }
-        }
+        for run in runs.values { run.forEach { if !($0.key < lower) && $0.key < upper { found.append($0) } } }
         return found.sorted { $0.key < $1.key }
     }
 
-    /// The index of the run's first entry that is not before `upper`, which may lie behind the whole run.
-    private func end(of run: Run, _ upper: Bytes) -> Int {
-        guard let last = run.entries.last, !(last.change.key < upper) else { return run.entries.count }
-        return run.position(upper)
-    }
-
     /// All changes in the order of their keys, for the metadata store.
-    func encoded() -> KeyBatch {
+    package func encoded() -> KeyBatch {
         // The kinds of keys that lie in runs sort around that of objects: each goes out on its own.
-        var inOrder = runs.sorted { $0.key < $1.key }.map { $0.value.entries.map { $0.change } }
-        inOrder.append(others.map { KeyChange(key: $0.key, value: $0.value) }.sorted { $0.key < $1.key })
+        var inOrder: [KeyChange] = []
+        inOrder.reserveCapacity(count)
+        for (_, run) in runs.sorted(by: { $0.key < $1.key }) { run.forEach { inOrder.append($0) } }
+        inOrder += others.map { KeyChange(key: $0.key, value: $0.value) }.sorted { $0.key < $1.key }
         var writer = KeyBatchWriter(capacity: 1 << 20)
-        for changes in inOrder {
-            for change in changes {
-                if let value = change.value { writer.put(change.key, value) } else { writer.remove(change.key) }
-            }
+        for change in inOrder {
+            if let value = change.value { writer.put(change.key, value) } else { writer.remove(change.key) }
         }
         return writer.finish()
     }
