@@ -55,6 +55,35 @@ import Wire
         #expect(try harness.read(damaged, offset: 0, length: data.count) == data)
     }
 
+    /// A read whose first part is on its way from the device when a later part turns out to be unreadable: it ends with
+    /// the error, after the device is done with its memory.
+    @Test(arguments: 0..<4)
+    func aReadThatIsCorruptInMemoryWaitsForTheDevice(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let id = harness.workload.objects[0]
+        let first = harness.workload.bytes(4096), last = harness.workload.bytes(8192)
+        // Three runs: the hole between them keeps the first read apart from the second.
+        try harness.submit(
+            Transaction([.write(id, offset: 0, data: first), .write(id, offset: 8192, data: last)]))
+        try harness.settle()
+        harness.store.requestCheckpoint()
+        try harness.settle()
+        let places = offsets(
+            of: last[4096..<8192], in: harness.device, from: journalStart + harness.options.journalSize, step: 4096)
+        try #require(places.count == 1)
+        harness.device.flipBit(at: places[0] + 5, bit: 1)
+        try harness.submit(Transaction([.write(id, offset: 12300, data: Bytes("part"))]))
+        if n % 2 == 0 { try harness.settle() }
+        do {
+            _ = try harness.read(id, offset: 0, length: 16384)
+            Issue.record("the read of an unreadable block succeeds")
+        } catch let error as StoreError {
+            #expect(error.code == .corrupt(id, block: 3), "\(error)")
+        }
+        try harness.settle()
+        #expect(try harness.read(id, offset: 0, length: 4096) == first)
+    }
+
     /// Work without a checkpoint in a large journal, then power off.
     private func loggedWork(seed: UInt64) throws -> Harness {
         var harness = try Harness(seed: seed, journal: 2 << 20)
