@@ -16,7 +16,7 @@ extension ObjectStore {
             "a journal of \(journal) bytes")
         let superblock = Superblock(
             identity: identity, journalLength: journal,
-            capacity: (options.capacity?.rawValue ?? 0) / unitSize * unitSize)
+            capacity: (options.capacity?.rawValue ?? 0) / unitSize * unitSize, salt: options.salt)
         do throws(DeviceError) {
             // Real zeros: a write into a hole has the file system's own journal wait, and can fail for want of space.
             let zeros = BlockBuffer(count: 1 << 20)

@@ -119,6 +119,31 @@ import Wire
         }
     }
 
+    /// A block of data that looks like a record of a later opening, made with all that a client can know, is data.
+    @Test func dataThatLooksLikeARecordIsData() throws {
+        var harness = try Harness(seed: baseSeed, journal: 1 << 20)
+        let id = harness.workload.objects[0]
+        // The first record of an empty journal: a block of header and keys, then the data.
+        let forged = Bytes.encoding { writer in
+            writer.writeRaw(Bytes("NACREJRN"))
+            for value in [harness.store.identity.store.low, 99, 70, 4096, 69, 1] as [UInt64] { writer.writeU64(value) }
+            for _ in 0..<5 { writer.writeU32(0) }
+        }
+        let checksum = forged.withUnsafeBytes { Checksum.crc32c($0) }
+        let block = Bytes.encoding { writer in
+            writer.writeRaw(forged)
+            writer.writeU32(checksum)
+            writer.writeRaw(Bytes(repeating: 0, count: 4096 - 80))
+        }
+        try harness.submit(Transaction([.write(id, offset: 0, data: block)]))
+        try harness.settle()
+        try #require(harness.device.bytes(at: journalStart + 4096, count: 4096) == block.array)
+        harness.device.crash(using: &harness.chooser)
+        harness.keys.crash(using: &harness.chooser)
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        try harness.compare()
+    }
+
     /// A flipped bit in either superblock: everything is there, or the store refuses. It never goes back in time.
     @Test(arguments: 0..<20)
     func aFlippedBitInASuperblockLosesNothing(n: Int) throws {
