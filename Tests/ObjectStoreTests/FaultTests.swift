@@ -167,6 +167,27 @@ import Wire
         }
     }
 
+    /// A bad sector in either superblock: the other copy does, or the journal shows that it is too old.
+    @Test(arguments: 0..<8)
+    func anUnreadableSuperblockLosesNothing(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        for _ in 0..<300 { try harness.event() }
+        try harness.settle()
+        if n % 4 > 1 {
+            harness.store.requestCheckpoint()
+            try harness.settle()
+        }
+        harness.device.crash(using: &harness.chooser)
+        harness.keys.crash(using: &harness.chooser)
+        harness.device.unreadable = n % 2 == 0 ? 0..<512 : 4096..<4608
+        do {
+            harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+            try harness.compare()
+        } catch let error as StoreError {
+            #expect(error.code == .failed && error.description.contains("damaged"), "\(error)")
+        }
+    }
+
     /// A write or flush fails: told once, nothing is acknowledged afterwards, and a restart has all that was.
     @Test(arguments: 0..<40)
     func aFailedWriteStopsTheStoreOnce(n: Int) throws {
