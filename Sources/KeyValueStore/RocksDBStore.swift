@@ -193,8 +193,11 @@ private final class Flusher: @unchecked Sendable {
         self.handle = handle
         self.writeOptions = writeOptions
         self.flushOptions = flushOptions
-        self.wakeDescriptor = wakeDescriptor
+        // A flush may outlive the owner's descriptor, and must not write to whoever has got its number.
+        self.wakeDescriptor = wakeDescriptor.map { fcntl($0, F_DUPFD_CLOEXEC, 0) }
     }
+
+    deinit { if let wakeDescriptor { close(wakeDescriptor) } }
 
     func begin(_ changes: @escaping @Sendable () -> [KeyBatch]) {
         let before = state.withLock { $0 }

@@ -7,7 +7,7 @@ import Wire
 /// | offset | bytes | what |
 /// |---|---|---|
 /// | 0 | 8 | `NACREJRN` |
-/// | 8 | 8 | low half of the store's id |
+/// | 8 | 8 | low half of the store's id, xored with the salt in the superblock |
 /// | 16 | 8 | incarnation of the store's opening |
 /// | 24 | 8 | LSN: one more than the record before |
 /// | 32 | 8 | offset of this record, counted on around the ring |

@@ -48,7 +48,7 @@ extension ObjectStore {
         (meta.base + used).initializeMemory(as: UInt8.self, repeating: 0, count: meta.count - used)
         batch.mark = committed.lsn - 1
         let header = RecordHeader(
-            store: superblock.identity.store.low, incarnation: superblock.incarnation, lsn: batch.lsn,
+            store: superblock.journalID, incarnation: superblock.incarnation, lsn: batch.lsn,
             offset: head.offset,
             mark: batch.mark, nextObject: batch.nextObject, previous: head.previous, keyBytes: UInt32(batch.keyBytes),
             journalled: UInt32(batch.blocks.count), beside: UInt32(batch.beside.count),

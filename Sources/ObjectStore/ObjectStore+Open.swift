@@ -16,7 +16,7 @@ extension ObjectStore {
             "a journal of \(journal) bytes")
         let superblock = Superblock(
             identity: identity, journalLength: journal,
-            capacity: (options.capacity?.rawValue ?? 0) / unitSize * unitSize)
+            capacity: (options.capacity?.rawValue ?? 0) / unitSize * unitSize, salt: options.salt)
         do throws(DeviceError) {
             // Real zeros: a write into a hole has the file system's own journal wait, and can fail for want of space.
             let zeros = BlockBuffer(count: 1 << 20)
@@ -44,17 +44,21 @@ extension ObjectStore {
     static func readSuperblock(_ device: Device) throws(StoreError) -> Superblock {
         let block = BlockBuffer(count: StoreLimits.blockSize)
         var best: Superblock?
+        var failure: DeviceError?
         for offset in StoreLimits.superblockOffsets where offset + UInt64(StoreLimits.blockSize) <= device.size {
             do throws(DeviceError) {
                 try device.readNow(into: block.bytes, at: offset)
             } catch {
-                throw StoreError(.failed, "\(error)")
+                // The other copy may do: when it is not the last that was written, the journal tells.
+                failure = error
+                continue
             }
             if let found = try Superblock(UnsafeRawBufferPointer(block.bytes)), found.generation > best?.generation ?? 0
             {
                 best = found
             }
         }
+        if best == nil, let failure { throw StoreError(.failed, "\(failure)") }
         guard let best else {
             throw StoreError(.foreign, "there is no store in the block file, or its format never finished")
         }

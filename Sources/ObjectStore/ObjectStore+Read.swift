@@ -13,6 +13,8 @@ final class ReadOperation {
     var buffer: BlockBuffer?
     var outstanding = 0
     var failure: Int64 = 0
+    /// A block in memory did not verify: how the read ends when the device is done with its buffer.
+    var corruption: StoreError?
     /// Blocks that come from the device: index in the buffer, and the checksum they must have once unseeded.
     var expected: [(index: Int, checksum: UInt32)] = []
 
@@ -83,7 +85,13 @@ extension ObjectStore {
                 buffer.block(index).copyMemory(from: UnsafeRawBufferPointer(content.bytes))
                 guard Checksum.crc32c(UnsafeRawBufferPointer(buffer.block(index))) == plain else {
                     counters.corruptBlocks += 1
-                    throw .corrupt(read.object, block: block, "checksum does not match; repair it from another copy")
+                    let reason = StoreError.corrupt(
+                        read.object, block: block, "checksum does not match; repair it from another copy")
+                    guard read.outstanding > 0 else { throw reason }
+                    // The device writes into the buffer still.
+                    read.corruption = reason
+                    reads[nextRead] = read
+                    return
                 }
                 continue
             }
@@ -105,6 +113,10 @@ extension ObjectStore {
         read.outstanding -= 1
         guard read.outstanding == 0 else { return }
         reads[number] = nil
+        if let reason = read.corruption {
+            completions.append(.read(read.token, .failure(reason)))
+            return
+        }
         guard let buffer = read.buffer else { preconditionFailure("read \(number) has no buffer") }
         let bad = read.expected.first {
             Checksum.crc32c(UnsafeRawBufferPointer(buffer.block($0.index))) != $0.checksum

@@ -124,7 +124,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         let first = BlockBuffer(count: StoreLimits.blockSize)
         try readRing(first.bytes, at: position.offset)
         guard let (header, checksum) = RecordHeader.decode(UnsafeRawBufferPointer(first.bytes)),
-            header.store == superblock.identity.store.low, header.incarnation == superblock.incarnation,
+            header.store == superblock.journalID, header.incarnation == superblock.incarnation,
             header.lsn == position.lsn, header.offset == position.offset, header.previous == position.previous,
             UInt64(header.totalBytes) <= superblock.journalLength
         else { return nil }
@@ -163,7 +163,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
             try readRing(buffer.bytes, at: at)
             for block in 0..<step / StoreLimits.blockSize {
                 guard let (header, _) = RecordHeader.decode(UnsafeRawBufferPointer(buffer.block(block))),
-                    header.store == superblock.identity.store.low,
+                    header.store == superblock.journalID,
                     header.offset % superblock.journalLength == at + UInt64(block * StoreLimits.blockSize)
                 else { continue }
                 guard header.incarnation <= superblock.incarnation else {

@@ -78,6 +78,8 @@ public final class StoreDirectory: Sendable {
         unlink(blockPath)
         do throws(DeviceError) {
             let device = try UringDevice(path: blockPath, create: true, unsafeNoFlush: options.unsafeNoFlush)
+            var options = options
+            options.salt = UInt64.random(in: 1 ... .max)
             try formatBlock(device, identity, options)
         } catch {
             throw .system(error.code, "cannot create a store in \(path)", error.description)

@@ -24,6 +24,8 @@ public struct StoreOptions: Sendable {
     public var journalSize = StoreLimits.defaultJournal
     /// Bytes of data the store may hold; nil for what the file system has. Fixed at format.
     public var capacity: ByteCount?
+    /// A random number that no client knows; written at format. It keeps data from passing for records of the journal.
+    public var salt: UInt64 = 0
     /// Bytes by which the data region is physically allocated ahead of use.
     public var growth: UInt64 = 64 << 20
     /// Blocks waiting in memory for their home location before they are written there.

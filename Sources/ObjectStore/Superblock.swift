@@ -28,6 +28,7 @@ struct JournalPosition: Hashable {
 /// | 96 | 4 | header checksum of the record before it |
 /// | 100 | 8 | mark: highest LSN known complete when this was written |
 /// | 108 | 8 | next object number |
+/// | 116 | 8 | salt, or 0 in stores that were made without one |
 /// | 4092 | 4 | CRC32C of the bytes before |
 struct Superblock: Equatable {
     /// 1: first format.
@@ -42,6 +43,12 @@ struct Superblock: Equatable {
     var position: JournalPosition
     var mark: UInt64
     var nextObject: UInt64
+    /// Known to nobody else.
+    var salt: UInt64
+
+    /// What records carry as the store they belong to. The store's id is in the map that every client has: with it alone
+    /// a client could write data that looks like a record, and have a replay find damage where there is none.
+    var journalID: UInt64 { identity.store.low ^ salt }
 
     /// Where the first data unit begins.
     var dataStart: UInt64 { StoreLimits.journalStart + journalLength }
@@ -62,6 +69,7 @@ struct Superblock: Equatable {
             writer.writeU32(position.previous)
             writer.writeU64(mark)
             writer.writeU64(nextObject)
+            writer.writeU64(salt)
         }
         _ = buffer.initializeMemory(as: UInt8.self, repeating: 0)
         bytes.withUnsafeBytes { buffer.copyMemory(from: $0) }
@@ -93,6 +101,7 @@ struct Superblock: Equatable {
             position = JournalPosition(lsn: lsn, offset: try reader.readU64(), previous: try reader.readU32())
             mark = try reader.readU64()
             nextObject = try reader.readU64()
+            salt = try reader.readU64()
         } catch let error as StoreError {
             throw error
         } catch {
@@ -103,12 +112,13 @@ struct Superblock: Equatable {
         else { return nil }
     }
 
-    init(identity: StoreIdentity, journalLength: UInt64, capacity: UInt64) {
+    init(identity: StoreIdentity, journalLength: UInt64, capacity: UInt64, salt: UInt64) {
         self.identity = identity
         generation = 1
         incarnation = 1
         self.journalLength = journalLength
         self.capacity = capacity
+        self.salt = salt
         position = JournalPosition(lsn: 1, offset: 0, previous: 0)
         mark = 0
         nextObject = 1

@@ -172,12 +172,17 @@ public final class UringDevice: BlockDevice {
         _ = Glibc.write(eventDescriptor, &one, 8)
     }
 
-    /// Reads by a plain system call.
+    /// Reads by plain system calls.
     public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
-        let count = pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
-        guard count >= 0 else { throw .system("cannot read \(path) at \(offset)") }
-        guard count == buffer.count else {
-            throw DeviceError(code: EIO, "\(path) ends within \(offset)+\(buffer.count): truncated?")
+        var done = 0
+        while done < buffer.count {
+            let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw .system("cannot read \(path) at \(offset)") }
+            guard count > 0 else {
+                throw DeviceError(code: EIO, "\(path) ends within \(offset)+\(buffer.count): truncated?")
+            }
+            done += count
         }
     }
 

@@ -272,6 +272,16 @@ extension PlacementGroup {
             for: request, from: client)
     }
 
+    /// Whether the object's attributes stay within bounds: they lie in one record, which each of its changes logs whole.
+    private func fits(_ name: String, _ value: Bytes, on object: ObjectID, _ change: Change) -> Bool {
+        var sizes: [String: Int] = [:]
+        for attribute in environment.attributes(of: object) { sizes[attribute.name] = attribute.value.count }
+        for case .setAttribute(_, let name, let value) in change.operations { sizes[name] = value.count }
+        sizes[name] = value.count
+        return sizes.count <= OperationLimits.attributes
+            && sizes.reduce(0) { $0 + $1.key.utf8.count + $1.value } <= OperationLimits.attributesSize
+    }
+
     /// A request that changed nothing must not hold up those behind it.
     private func settleFailed(_ object: ObjectID) {
         activities[object, default: ObjectActivity()].writers += 1
@@ -308,6 +318,7 @@ extension PlacementGroup {
             forgetWatches(of: object)
         case .setAttribute(let name, let value):
             guard name != ObjectInfo.attribute, name != Self.watchersAttribute else { return Errno.invalid }
+            guard fits(name, value, on: object, change) else { return Errno.tooLarge }
             change.operations.append(.setAttribute(object, name: name, value: value))
             change.exists = true
         case .setOmap(let entries):
@@ -336,12 +347,13 @@ extension PlacementGroup {
 }
 
 extension OperationRequest {
-    /// Bytes of omap entries and attributes that it sets: they all go into one journal record.
+    /// Bytes of omap entries and attributes that it sets, and of keys that it removes: they all go into one journal record.
     fileprivate var metadataSize: Int {
         steps.reduce(0) { sum, step in
             switch step {
             case .setOmap(let entries): sum + entries.reduce(0) { $0 + $1.key.count + $1.value.count }
             case .setAttribute(_, let value): sum + value.count
+            case .removeOmap(let keys): sum + keys.reduce(0) { $0 + $1.count }
             default: sum
             }
         }

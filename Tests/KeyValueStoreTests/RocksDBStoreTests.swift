@@ -39,6 +39,31 @@ import Wire
         #expect(seen == ["k148", "k149", "k151", "k152"])
     }
 
+    /// The owner closes its descriptor while a flush runs, and another file gets the number: nothing is written to that.
+    @Test func aFlushThatOutlivesItsOwnerWritesToNobodysFile() throws {
+        let path = directory()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        let events = ends[1]
+        defer { close(ends[0]) }
+        let other = open(path + "/other", O_RDWR | O_CREAT, 0o600)
+        defer { close(other) }
+        do {
+            let store = try RocksDBStore(directory: path + "/keys", create: true, wakeDescriptor: events)
+            let gate = DispatchSemaphore(value: 0)
+            store.beginFlush(of: {
+                gate.wait()
+                return []
+            })
+            #expect(dup2(other, events) == events)
+            gate.signal()
+        }
+        #expect(lseek(other, 0, SEEK_END) == 0)
+        close(events)
+    }
+
     @Test func refusesAMissingStore() {
         #expect(throws: KeyValueError.self) { try RocksDBStore(directory: directory(), create: false) }
     }

@@ -52,6 +52,43 @@ import Testing
         if ProcessInfo.processInfo.environment["NACRE_VERBOSE"] != nil { print(coverage) }
     }
 
+    /// A disk so small that every unit is used again as soon as it may be: never before a restart can do without it.
+    @Test func unitsUsedAgainAtOnceSurviveCrashes() {
+        let failures = Mutex<[String]>([])
+        DispatchQueue.concurrentPerform(iterations: min(seeds, 80)) { n in
+            let seed = baseSeed &+ UInt64(n)
+            do {
+                var harness = try Harness(seed: seed, journal: 1 << 20, capacity: (2 << 20) + (64 << 10), objects: 3)
+                harness.workload.wholeUnits = true
+                for _ in 0..<40 {
+                    for _ in 0..<harness.chooser.number(1..<80) { try harness.event() }
+                    try harness.crash()
+                }
+            } catch {
+                failures.withLock { $0.append("NACRE_SEED=\(seed) NACRE_SEEDS=1: \(error)") }
+            }
+        }
+        let all = failures.withLock { $0 }
+        for failure in all.prefix(5) { Issue.record("\(failure)") }
+        #expect(all.isEmpty, "\(all.count) seeds fail")
+    }
+
+    /// What a reopened store finds in use is what the running one counted: no unit is lost, none is given back too early.
+    @Test(arguments: 0..<20)
+    func spaceIsCountedExactly(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n), capacity: n % 2 == 0 ? 32 << 20 : 5 << 20)
+        for round in 0..<3 {
+            for _ in 0..<400 { try harness.event() }
+            try harness.settle()
+            harness.store.requestCheckpoint()
+            try harness.settle()
+            let used = harness.store.usage.used
+            harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+            #expect(harness.store.usage.used == used, "round \(round)")
+            try harness.compare()
+        }
+    }
+
     /// The negative controls: on parts that lie about flushes the same test must fail, or it could not find a missing one.
     @Test(arguments: ["device", "keys"])
     func noticesMissingFlushes(part: String) {

@@ -55,6 +55,35 @@ import Wire
         #expect(try harness.read(damaged, offset: 0, length: data.count) == data)
     }
 
+    /// A read whose first part is on its way from the device when a later part turns out to be unreadable: it ends with
+    /// the error, after the device is done with its memory.
+    @Test(arguments: 0..<4)
+    func aReadThatIsCorruptInMemoryWaitsForTheDevice(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let id = harness.workload.objects[0]
+        let first = harness.workload.bytes(4096), last = harness.workload.bytes(8192)
+        // Three runs: the hole between them keeps the first read apart from the second.
+        try harness.submit(
+            Transaction([.write(id, offset: 0, data: first), .write(id, offset: 8192, data: last)]))
+        try harness.settle()
+        harness.store.requestCheckpoint()
+        try harness.settle()
+        let places = offsets(
+            of: last[4096..<8192], in: harness.device, from: journalStart + harness.options.journalSize, step: 4096)
+        try #require(places.count == 1)
+        harness.device.flipBit(at: places[0] + 5, bit: 1)
+        try harness.submit(Transaction([.write(id, offset: 12300, data: Bytes("part"))]))
+        if n % 2 == 0 { try harness.settle() }
+        do {
+            _ = try harness.read(id, offset: 0, length: 16384)
+            Issue.record("the read of an unreadable block succeeds")
+        } catch let error as StoreError {
+            #expect(error.code == .corrupt(id, block: 3), "\(error)")
+        }
+        try harness.settle()
+        #expect(try harness.read(id, offset: 0, length: 4096) == first)
+    }
+
     /// Work without a checkpoint in a large journal, then power off.
     private func loggedWork(seed: UInt64) throws -> Harness {
         var harness = try Harness(seed: seed, journal: 2 << 20)
@@ -90,6 +119,31 @@ import Wire
         }
     }
 
+    /// A block of data that looks like a record of a later opening, made with all that a client can know, is data.
+    @Test func dataThatLooksLikeARecordIsData() throws {
+        var harness = try Harness(seed: baseSeed, journal: 1 << 20)
+        let id = harness.workload.objects[0]
+        // The first record of an empty journal: a block of header and keys, then the data.
+        let forged = Bytes.encoding { writer in
+            writer.writeRaw(Bytes("NACREJRN"))
+            for value in [harness.store.identity.store.low, 99, 70, 4096, 69, 1] as [UInt64] { writer.writeU64(value) }
+            for _ in 0..<5 { writer.writeU32(0) }
+        }
+        let checksum = forged.withUnsafeBytes { Checksum.crc32c($0) }
+        let block = Bytes.encoding { writer in
+            writer.writeRaw(forged)
+            writer.writeU32(checksum)
+            writer.writeRaw(Bytes(repeating: 0, count: 4096 - 80))
+        }
+        try harness.submit(Transaction([.write(id, offset: 0, data: block)]))
+        try harness.settle()
+        try #require(harness.device.bytes(at: journalStart + 4096, count: 4096) == block.array)
+        harness.device.crash(using: &harness.chooser)
+        harness.keys.crash(using: &harness.chooser)
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        try harness.compare()
+    }
+
     /// A flipped bit in either superblock: everything is there, or the store refuses. It never goes back in time.
     @Test(arguments: 0..<20)
     func aFlippedBitInASuperblockLosesNothing(n: Int) throws {
@@ -105,6 +159,27 @@ import Wire
         }
         harness.device.crash(using: &harness.chooser)
         harness.device.flipBit(at: UInt64(n % 2 * 4096 + harness.chooser.number(0..<4096)), bit: 3)
+        do {
+            harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+            try harness.compare()
+        } catch let error as StoreError {
+            #expect(error.code == .failed && error.description.contains("damaged"), "\(error)")
+        }
+    }
+
+    /// A bad sector in either superblock: the other copy does, or the journal shows that it is too old.
+    @Test(arguments: 0..<8)
+    func anUnreadableSuperblockLosesNothing(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        for _ in 0..<300 { try harness.event() }
+        try harness.settle()
+        if n % 4 > 1 {
+            harness.store.requestCheckpoint()
+            try harness.settle()
+        }
+        harness.device.crash(using: &harness.chooser)
+        harness.keys.crash(using: &harness.chooser)
+        harness.device.unreadable = n % 2 == 0 ? 0..<512 : 4096..<4608
         do {
             harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
             try harness.compare()

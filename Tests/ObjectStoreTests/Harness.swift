@@ -49,6 +49,7 @@ struct Harness {
         options.journalSize = [1 << 20, 2 << 20].randomElement(using: &chooser) ?? 1 << 20
         if let journal { options.journalSize = journal }
         options.growth = 1 << 20
+        options.salt = seed | 1
         options.dirtyBlocks = [0, 8, 64, 1000].randomElement(using: &chooser) ?? 8
         options.batchesInFlight = Int.random(in: 1...3, using: &chooser)
         options.cachedObjects = [2, 100].randomElement(using: &chooser) ?? 2

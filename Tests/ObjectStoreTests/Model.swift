@@ -71,6 +71,8 @@ struct Workload {
     let objects: [ObjectID]
     let groups: [PGID]
     var largestObject = 400 << 10
+    /// Only writes of whole units, which go to fresh space: on a small disk each takes what another has just left.
+    var wholeUnits = false
 
     init(seed: UInt64, objects: Int? = nil) {
         generator = SeededGenerator(seed: seed)
@@ -117,6 +119,9 @@ struct Workload {
     private mutating func operation() -> Transaction.Operation {
         let object = objects[number(0..<objects.count)]
         let group = groups[number(0..<groups.count)]
+        if wholeUnits {
+            return .write(object, offset: UInt64(number(0..<4) * 65536), data: bytes(65536 * number(1..<3)))
+        }
         switch number(0..<24) {
         case 0: return .touch(object)
         case 1...9:

@@ -201,6 +201,12 @@ final class GroupCluster {
         handleReplies()
     }
 
+    /// A message and what some disk has finished.
+    func goOn() {
+        deliver()
+        completeDisk()
+    }
+
     private func deliver() {
         let busy = links.indices.filter { !links[$0].isEmpty }
         guard let link = busy.randomElement(using: &random) else { return }

@@ -103,8 +103,11 @@ public enum OperationLimits {
     public static let steps = 32
     /// Bytes that one read may ask for: a whole object.
     public static let readSize: UInt32 = 32 << 20
-    /// Bytes of omap entries and attributes that one request may set.
+    /// Bytes of omap entries and attributes that one request may set, and of omap keys that it may remove.
     public static let metadataSize = 4 << 20
+    /// Attributes that one object may have, and the bytes of their names and values.
+    public static let attributes = 1024
+    public static let attributesSize = 1 << 20
     /// Entries that one listing gives at most.
     public static let listing: UInt32 = 8192
     /// Bytes of a client's name for itself.

@@ -55,6 +55,8 @@ public final class SimulatedDevice: BlockDevice {
     public var writesUntilFailure: Int?
     /// The space is gone although `growable` says otherwise, as when others fill the file system.
     public var isFull = false
+    /// Bytes that reads fail on with EIO, as those of a bad sector.
+    public var unreadable: Range<UInt64> = 0..<0
     /// Finished operations so far, of all kinds.
     public private(set) var finishedOperations = 0
 
@@ -125,8 +127,12 @@ public final class SimulatedDevice: BlockDevice {
             unflushed.append((offset, bytes, durable && !ignoresFlushes))
             result = Int64(bytes.count)
         case .read(let buffer, let offset):
-            get(buffer, at: offset)
-            result = Int64(buffer.count)
+            if isReadable(offset, buffer.count) {
+                get(buffer, at: offset)
+                result = Int64(buffer.count)
+            } else {
+                result = -5
+            }
         case .flush(let covering):
             settle(covering)
         case .grow(let size):
@@ -199,6 +205,7 @@ public final class SimulatedDevice: BlockDevice {
     public func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
         guard offset + UInt64(buffer.count) <= size else { throw DeviceError(code: 5, "read beyond the end") }
+        guard isReadable(offset, buffer.count) else { throw DeviceError(code: 5, "a bad sector at \(offset)") }
         get(buffer, at: offset)
     }
 
@@ -245,6 +252,10 @@ public final class SimulatedDevice: BlockDevice {
 
     private func put(_ bytes: [UInt8], at offset: UInt64, into image: inout [UInt8]) {
         image.replaceSubrange(Int(offset)..<Int(offset) + bytes.count, with: bytes)
+    }
+
+    private func isReadable(_ offset: UInt64, _ count: Int) -> Bool {
+        !unreadable.overlaps(offset..<offset + UInt64(count))
     }
 
     private func get(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) {
