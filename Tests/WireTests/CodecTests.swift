@@ -86,6 +86,21 @@ import Wire
         }
     }
 
+    /// Long runs are summed in lanes side by side, short ones are not: both must agree.
+    @Test func checksumOfLongRunsIsThatOfTheirParts() {
+        let whole = Bytes((0..<20_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) })
+        for count in [4079, 4080, 4081, 4096, 8160, 8192, 12_345, 20_000] {
+            for start in [0, 1, 7] where start + count <= whole.count {
+                let run = whole[start..<start + count]
+                var parts: UInt32 = 0
+                for at in stride(from: 0, to: count, by: 1000) {
+                    parts = Checksum.crc32c(run[at..<min(count, at + 1000)], after: parts)
+                }
+                #expect(Checksum.crc32c(run) == parts)
+            }
+        }
+    }
+
     @Test func bytesShareCompareAndCompact() {
         let all = Bytes("abcdef")
         #expect(all[1..<3] == Bytes("bc"))
