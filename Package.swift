@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "ClusterMap", "Monitor", "Protocol", "RADOS", "RBD", "Wire", logging,
+                "ClusterMap", "Monitor", "ObjectStore", "Protocol", "RADOS", "RBD", "Wire", logging,
                 .product(name: "TextTable", package: "TextTable"),
             ] + nio,
             swiftSettings: settings),

@@ -103,13 +103,7 @@ public final class StoreDirectory: Sendable {
     public func openStore(cluster: UniqueID? = nil, osd: OSDID? = nil, options: StoreOptions = StoreOptions())
         throws(StoreError) -> DiskStore
     {
-        guard try isFormatted() else { throw StoreError(.foreign, "there is no store in \(path)") }
-        let device: UringDevice
-        do throws(DeviceError) {
-            device = try UringDevice(path: blockPath, unsafeNoFlush: options.unsafeNoFlush)
-        } catch {
-            throw .system(error.code, "cannot open the store in \(path)", error.description)
-        }
+        let device = try openDevice(options)
         let identity = try DiskStore.identity(of: device)
         if let cluster, cluster != identity.cluster {
             throw StoreError(
@@ -118,16 +112,44 @@ public final class StoreDirectory: Sendable {
         if let osd, osd != identity.osd {
             throw StoreError(.otherOSD, "the store in \(path) belongs to \(identity.osd), not to \(osd)")
         }
+        return try DiskStore.open(device, try openKeys(options, for: device), options: options)
+    }
+
+    /// Whose store it is. Throws when there is none.
+    public func identity() throws(StoreError) -> StoreIdentity {
+        try DiskStore.identity(of: try openDevice(StoreOptions()))
+    }
+
+    /// Checks everything in the store: each finding goes to `report`, the share that is done to `progress`. Replays the
+    /// journal, and writes nothing else. `readingData` reads and verifies the data as well. Throws when the store cannot be
+    /// opened at all, as when its journal is damaged.
+    public func check(
+        readingData: Bool, progress: (Double) -> Void = { _ in }, report: @escaping (StoreFinding) -> Void
+    ) throws(StoreError) -> StoreContents {
+        let device = try openDevice(StoreOptions())
+        var check = try StoreCheck(device: device, keys: try openKeys(StoreOptions(), for: device), report: report)
+        try check.run(readingData: readingData, progress: progress)
+        return check.contents
+    }
+
+    private func openDevice(_ options: StoreOptions) throws(StoreError) -> UringDevice {
+        guard try isFormatted() else { throw StoreError(.foreign, "there is no store in \(path)") }
+        do throws(DeviceError) {
+            return try UringDevice(path: blockPath, unsafeNoFlush: options.unsafeNoFlush)
+        } catch {
+            throw .system(error.code, "cannot open the store in \(path)", error.description)
+        }
+    }
+
+    private func openKeys(_ options: StoreOptions, for device: UringDevice) throws(StoreError) -> RocksDBStore {
         var keyOptions = RocksDBStore.Options()
         keyOptions.unsafeNoFlush = options.unsafeNoFlush
-        let keys: RocksDBStore
         do throws(KeyValueError) {
-            keys = try RocksDBStore(
+            return try RocksDBStore(
                 directory: keysPath, create: false, options: keyOptions, wakeDescriptor: device.eventDescriptor)
         } catch {
             throw StoreError(.failed, error.description)
         }
-        return try DiskStore.open(device, keys, options: options)
     }
 
     private func syncDirectory() throws(StoreError) {

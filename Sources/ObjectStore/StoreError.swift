@@ -1,3 +1,4 @@
+import Glibc
 import Protocol
 
 /// Why the store refused or failed: a code for programs and one line for people that names the thing and what to do.
@@ -35,5 +36,18 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
 
     static func corrupt(_ object: ObjectID, block: UInt64, _ reason: String) -> StoreError {
         StoreError(.corrupt(object, block: block), "object \(object), block \(block): \(reason)")
+    }
+
+    /// The exit status that goes with the failure.
+    public var status: Int32 {
+        switch code {
+        case .notFound: ENOENT
+        case .corrupt, .failed: EIO
+        case .inUse: EBUSY
+        case .foreign, .otherCluster, .otherOSD, .newerFormat: EINVAL
+        case .permission: EACCES
+        case .readOnly: EROFS
+        case .noSpace: ENOSPC
+        }
     }
 }

@@ -8,7 +8,7 @@ struct OSDCommand: AsyncParsableCommand {
         discussion: "`nacre osd --data DIR` runs an OSD; the subcommands ask the cluster.",
         subcommands: [
             OSDRunCommand.self, Tree.self, List.self, Stat.self, Dump.self, Usage.self, Map.self, In.self, Out.self,
-            Down.self, Remove.self, Purge.self, PoolCommand.self,
+            Down.self, Remove.self, Purge.self, PoolCommand.self, StoreCommand.self,
         ], defaultSubcommand: OSDRunCommand.self)
 
     struct Tree: AsyncParsableCommand {

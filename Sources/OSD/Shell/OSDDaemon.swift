@@ -205,18 +205,3 @@ private final class DeviceEvents: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) { shell.deviceReady() }
 }
-
-extension StoreError {
-    /// The exit status that goes with the failure.
-    fileprivate var status: Int32 {
-        switch code {
-        case .notFound: ENOENT
-        case .corrupt, .failed: EIO
-        case .inUse: EBUSY
-        case .foreign, .otherCluster, .otherOSD, .newerFormat: EINVAL
-        case .permission: EACCES
-        case .readOnly: EROFS
-        case .noSpace: ENOSPC
-        }
-    }
-}
