@@ -114,11 +114,15 @@ final class Session {
         machine.receive(ByteBuffer(bytes: bytes), for: export)
     }
 
-    /// What a turn of the shell sends.
-    func hear(isSocketFull: Bool = false) -> [UInt8] {
+    /// What a turn of the shell sends. The client takes it at once unless it is `isSilent`.
+    func hear(isSocketFull: Bool = false, isSilent: Bool = false) -> [UInt8] {
         var result: [UInt8] = []
-        machine.replies.drain { result += $0.readableBytesView }
-        machine.resume(for: export, isSocketFull: isSocketFull)
+        repeat {
+            machine.replies.drain { result += $0.readableBytesView }
+            if !isSilent { machine.clientTook(allBut: 0) }
+            machine.resume(for: export, isSocketFull: isSocketFull)
+        } while !machine.replies.isEmpty
+        machine.endTurn()
         return result
     }
 }
