@@ -43,6 +43,37 @@ import Testing
         #expect(session.export.pending.count == Limits.bytesInFlight / Limits.payloadBytes)
     }
 
+    @Test func bytesInFlightOfAllConnectionsAreBoundedAndNoneStarves() {
+        let budget = ByteBudget()
+        let large = UInt32(Limits.payloadBytes), each = Limits.bytesInFlight / Limits.payloadBytes
+        let count = Limits.serverBytesInFlight / Limits.bytesInFlight
+        let sessions = (0..<count + 1).map { _ in Session(HeldExport(size: 1 << 30), budget: budget) }
+        for session in sessions {
+            for _ in 0..<3 { session.send(Say.read(0, large)) }
+        }
+        #expect(sessions.map(\.export.pending.count) == [Int](repeating: each, count: count) + [1])
+        #expect(budget.held == Limits.serverBytesInFlight + Limits.payloadBytes)
+        let last = sessions[count]
+        last.export.fail(0, .inputOutput)
+        _ = last.hear()
+        #expect(last.export.pending.count == 1, "its own answer brings its next request")
+        // Those of a connection that is gone count until they are answered.
+        sessions[0].machine.connectionClosed(for: sessions[0].export)
+        last.send(Say.read(0, 1))
+        #expect(last.export.pending.count == 1)
+        while !sessions[0].export.pending.isEmpty { sessions[0].export.fail(0, .inputOutput) }
+        last.export.fail(0, .inputOutput)
+        _ = last.hear()
+        #expect(last.export.pending.count == 2, "there is room for all of it")
+        for session in sessions {
+            while !session.export.pending.isEmpty {
+                session.export.fail(0, .inputOutput)
+                _ = session.hear()
+            }
+        }
+        #expect(budget.held == 0)
+    }
+
     @Test func aClientThatNeverReadsIsHeldBack() {
         let session = Session(HeldExport(size: 1 << 30))
         session.send(Say.read(0, UInt32(Limits.replyBytes)))

@@ -52,6 +52,7 @@ package final class Transmission {
 
     private let offered: TransmissionFlags
     private let alignment: UInt64
+    private let budget: ByteBudget
     private let requestTurn: () -> Void
     private var isTurnRequested = false
     /// True while input is being processed: the caller looks at the outcome, so no turn needs to be requested.
@@ -69,9 +70,12 @@ package final class Transmission {
     private var free: ContiguousArray<UInt32> = []
 
     /// `requestTurn` is called when a reply came outside `receive` and `resume`, at most once until the next `resume`: it
-    /// must lead to one.
-    package init(connection: ConnectionID, export: some Export, requestTurn: @escaping () -> Void) {
+    /// must lead to one. `budget` is that of the server.
+    package init(
+        connection: ConnectionID, export: some Export, budget: ByteBudget, requestTurn: @escaping () -> Void
+    ) {
         self.connection = connection
+        self.budget = budget
         self.requestTurn = requestTurn
         offered = TransmissionFlags(of: export)
         alignment = UInt64(export.blockSizes.minimum)
@@ -88,7 +92,7 @@ package final class Transmission {
 
     private var hasRoom: Bool {
         outstanding < Limits.requestsInFlight && heldBytes < Limits.bytesInFlight
-            && replies.byteCount < Limits.replyBytes && !isSocketFull
+            && (heldBytes == 0 || budget.hasRoom) && replies.byteCount < Limits.replyBytes && !isSocketFull
     }
 
     // MARK: Events
@@ -200,6 +204,7 @@ package final class Transmission {
         free.append(reply.slot)
         outstanding -= 1
         heldBytes -= Int(slot.heldBytes)
+        budget.giveBack(Int(slot.heldBytes))
         return slot
     }
 
@@ -320,12 +325,14 @@ package final class Transmission {
             slots.append(Slot())
         }
         let carriesData = header.type == Command.read || header.type == Command.write
+        let bytes = carriesData ? header.length : 0
         let generation = slots[Int(index)].generation
         slots[Int(index)] = Slot(
-            cookie: header.cookie, heldBytes: carriesData ? header.length : 0, generation: generation,
+            cookie: header.cookie, heldBytes: bytes, generation: generation,
             isRead: header.type == Command.read, isBusy: true)
         outstanding += 1
-        heldBytes += carriesData ? Int(header.length) : 0
+        heldBytes += Int(bytes)
+        budget.take(Int(bytes))
         return PendingReply(transmission: self, slot: index, generation: generation)
     }
 

@@ -168,7 +168,9 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
         // Made once: the closure and what it captures serve every turn of the connection.
         let handler = NIOLoopBound(self, eventLoop: loop)
         let turn: @Sendable () -> Void = { handler.value.requestedTurn() }
-        let transmission = Transmission(connection: connection, export: disk) { loop.execute(turn) }
+        let transmission = Transmission(connection: connection, export: disk, budget: server.budget) {
+            loop.execute(turn)
+        }
         phase = .transmitting(transmission, disk)
         let rest = input
         input = ByteBuffer()

@@ -104,10 +104,12 @@ final class Session {
 
     private final class Counter { var value = 0 }
 
-    init(_ export: HeldExport = HeldExport(), connection: UInt64 = 1) {
+    init(_ export: HeldExport = HeldExport(), connection: UInt64 = 1, budget: ByteBudget = ByteBudget()) {
         self.export = export
         let counter = counter
-        machine = Transmission(connection: ConnectionID(connection), export: export) { counter.value += 1 }
+        machine = Transmission(connection: ConnectionID(connection), export: export, budget: budget) {
+            counter.value += 1
+        }
     }
 
     func send(_ bytes: [UInt8]) {
