@@ -112,6 +112,9 @@ await_guest() {
   }
 }
 
+# What await_guest then tells of a guest that has ended is why.
+guest_reached() { guest_says "$@" || stopped "$1"; }
+
 guest_says() { grep -q "^guest: $2" "${log_of[$1]}"; }
 
 # The two halves of the classic proof, as guest scripts: write a tree to a new file system; find it whole again.
