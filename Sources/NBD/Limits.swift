@@ -29,6 +29,9 @@ public enum Limits {
     /// Reading stops while the requests of one connection hold this many bytes of payload; the last one admitted may
     /// overshoot by its own length.
     public static let bytesInFlight = 64 * 1024 * 1024
+    /// Reading stops while the requests of all connections of a server hold this many bytes of payload, but for connections
+    /// that hold none.
+    public static let serverBytesInFlight = 256 * 1024 * 1024
     /// Taking requests stops while this many bytes of replies wait to be handed to the socket.
     public static let replyBytes = 4 * 1024 * 1024
     /// Replies are gathered in buffers of about this many bytes, one `writev` for all of them.
@@ -55,6 +58,7 @@ public enum Limits {
         precondition(listedNameBytes < 1024 && listedNameBytes <= stringBytes, "nbd-client dies on longer names")
         precondition(optionPayloadBytes >= stringBytes + 6, "the longest name must fit into an option")
         precondition(bytesInFlight >= payloadBytes, "the longest request must be admitted")
+        precondition(serverBytesInFlight >= bytesInFlight, "one connection alone must reach its own limit")
         precondition(unsentBytes.low < unsentBytes.high, "water marks")
         precondition(
             receiveBytes.least <= receiveBytes.first && receiveBytes.first <= receiveBytes.greatest, "receive sizes")

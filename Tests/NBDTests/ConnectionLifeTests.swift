@@ -43,6 +43,37 @@ import Testing
         #expect(session.export.pending.count == Limits.bytesInFlight / Limits.payloadBytes)
     }
 
+    @Test func bytesInFlightOfAllConnectionsAreBoundedAndNoneStarves() {
+        let budget = ByteBudget()
+        let large = UInt32(Limits.payloadBytes), each = Limits.bytesInFlight / Limits.payloadBytes
+        let count = Limits.serverBytesInFlight / Limits.bytesInFlight
+        let sessions = (0..<count + 1).map { _ in Session(HeldExport(size: 1 << 30), budget: budget) }
+        for session in sessions {
+            for _ in 0..<3 { session.send(Say.read(0, large)) }
+        }
+        #expect(sessions.map(\.export.pending.count) == [Int](repeating: each, count: count) + [1])
+        #expect(budget.held == Limits.serverBytesInFlight + Limits.payloadBytes)
+        let last = sessions[count]
+        last.export.fail(0, .inputOutput)
+        _ = last.hear()
+        #expect(last.export.pending.count == 1, "its own answer brings its next request")
+        // Those of a connection that is gone count until they are answered.
+        sessions[0].machine.connectionClosed(for: sessions[0].export)
+        last.send(Say.read(0, 1))
+        #expect(last.export.pending.count == 1)
+        while !sessions[0].export.pending.isEmpty { sessions[0].export.fail(0, .inputOutput) }
+        last.export.fail(0, .inputOutput)
+        _ = last.hear()
+        #expect(last.export.pending.count == 2, "there is room for all of it")
+        for session in sessions {
+            while !session.export.pending.isEmpty {
+                session.export.fail(0, .inputOutput)
+                _ = session.hear()
+            }
+        }
+        #expect(budget.held == 0)
+    }
+
     @Test func aClientThatNeverReadsIsHeldBack() {
         let session = Session(HeldExport(size: 1 << 30))
         session.send(Say.read(0, UInt32(Limits.replyBytes)))
@@ -51,6 +82,8 @@ import Testing
         #expect(session.export.pending.isEmpty && !session.machine.wantsBytes)
         _ = session.hear(isSocketFull: true)
         #expect(session.export.pending.isEmpty && !session.machine.wantsBytes)
+        _ = session.hear(isSocketFull: false)
+        #expect(session.export.pending.isEmpty && session.machine.needsLifeSign)
         _ = session.hear(isSocketFull: false)
         #expect(session.export.pending.count == 2 && session.machine.wantsBytes)
     }
@@ -96,6 +129,66 @@ import Testing
         export.answerAll()
         _ = old.hear()
         #expect(export.calls == [])
+    }
+
+    /// What waited while there was no room may be of a connection that the client has given up, which does not show.
+    @Test func aClientLeftWaitingIsNotServedBeforeItShowsLife() {
+        let session = Session()
+        let count = Limits.requestsInFlight
+        session.send((0..<count).flatMap { Say.read(UInt64($0), 1, cookie: UInt64($0)) } + Say.write(0, [1], cookie: 7))
+        _ = session.hear(isSilent: true)
+        _ = session.export.takeCalls()
+        #expect(!session.machine.wantsBytes && !session.machine.needsLifeSign, "there is no room to begin with")
+        session.export.answer()
+        #expect(session.machine.needsLifeSign && !session.machine.wantsBytes)
+        let reply = session.hear(isSilent: true)
+        session.machine.clientTook(allBut: reply.count)
+        session.send(Say.write(0, [2], cookie: 8))
+        _ = session.hear(isSilent: true)
+        #expect(session.export.takeCalls() == [], "nothing sent since has been taken")
+        session.machine.clientTook(allBut: reply.count - 1)
+        _ = session.hear(isSilent: true)
+        #expect(session.export.takeCalls().count == 1, "one place was free, the second write waits")
+        session.export.answerAll()
+        _ = session.hear()
+        #expect(session.export.takeCalls().count == 1 && session.machine.wantsBytes)
+    }
+
+    @Test func aWriteLeftWaitingDiesWithItsConnection() {
+        let export = HeldExport()
+        let old = Session(export, connection: 1), new = Session(export, connection: 2)
+        old.send((0..<Limits.requestsInFlight).flatMap { Say.read(UInt64($0), 1) })
+        // Its payload is not complete when room runs out.
+        old.send(Array(Say.write(0, [1, 1]).dropLast()))
+        _ = old.hear(isSilent: true)
+        new.send(Say.write(0, [1, 1]))
+        new.send(Say.write(0, [2, 2]))
+        _ = export.takeCalls()
+        for _ in 0..<10 { export.answer() }
+        _ = old.hear(isSilent: true)
+        old.send([1] + Say.write(0, [1, 1]))
+        _ = old.hear(isSilent: true)
+        #expect(export.takeCalls() == [])
+        old.machine.connectionClosed(for: export)
+        #expect(export.takeCalls() == ["lost 1"])
+        export.answerAll()
+        _ = old.hear()
+        #expect(export.calls == [])
+    }
+
+    @Test func aClientWithAFullSocketShowsLifeByEmptyingIt() {
+        let session = Session(HeldExport(size: 1 << 30))
+        session.send(Say.read(0, UInt32(Limits.replyBytes)))
+        session.export.answer()
+        session.send(Say.read(0, 1))
+        _ = session.hear(isSocketFull: true, isSilent: true)
+        _ = session.hear(isSocketFull: false, isSilent: true)
+        session.machine.clientTook(allBut: 1)
+        _ = session.hear(isSilent: true)
+        #expect(session.export.pending.isEmpty)
+        session.machine.clientTook(allBut: 0)
+        _ = session.hear(isSilent: true)
+        #expect(session.export.pending.count == 1)
     }
 
     @Test func halfAPayloadIsNoWrite() {

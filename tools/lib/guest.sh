@@ -1,9 +1,10 @@
 # shellcheck shell=bash disable=SC2154  # common.sh sets what is not set here
 # Debian's own kernel with its nbd driver in an emulated machine (TCG: no hardware virtualisation is needed), with
-# busybox, nbd-client and a tree of real files in its initramfs. The host's loopback is 10.0.2.2 from inside.
+# busybox, nbd-client, qemu-nbd and a tree of real files in its initramfs. The host's loopback is 10.0.2.2 from inside.
 
 # shellcheck disable=SC2034  # used by the scripts that source this
-guest_packages=(qemu-system-x86 busybox-static cpio nbd-client e2fsprogs iproute2)
+guest_packages=(qemu-system-x86 qemu-utils busybox-static cpio nbd-client e2fsprogs iproute2)
+guest_programs=(nbd-client qemu-nbd mkfs.ext4 e2fsck)
 guest_cache=$top/.build-guest
 
 # What the virtual network card and the nbd driver need, in load order; ext4 is built in.
@@ -13,10 +14,11 @@ guest_modules=(libcrc32c virtio_ring virtio virtio_pci_legacy_dev virtio_pci_mod
 # prepare_guest: fetches the kernel and packs the initramfs, once; both stay in the cache.
 prepare_guest() {
   local package deb root module file
-  [[ -s $guest_cache/vmlinuz && -s $guest_cache/initramfs.gz && -s $guest_cache/manifest ]] && return
+  if [[ -s $guest_cache/vmlinuz && -s $guest_cache/initramfs.gz && -s $guest_cache/manifest ]] &&
+    write_guest_init | cmp -s - "$guest_cache/init"; then return; fi
   mkdir -p "$guest_cache"
   root=$work/guest-root
-  mkdir -p "$root"/{bin,sbin,dev,proc,sys,mnt,lib/modules,tree} "$work/kernel"
+  mkdir -p "$root"/{bin,sbin,dev,proc,sys,mnt,lib/modules,tmp,tree,var/lock} "$work/kernel"
   package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image-/ { print $2; exit }')
   if [[ -z $package ]]; then
     as_root apt-get update >/dev/null
@@ -35,7 +37,7 @@ prepare_guest() {
   [[ -e $root/lib/modules/nbd.ko ]] || fail "$package has no nbd driver"
 
   cp "$(command -v busybox)" "$root/bin/busybox"
-  for file in nbd-client mkfs.ext4 e2fsck; do copy_program "$(command -v "$file")" "$root"; done
+  for file in "${guest_programs[@]}"; do copy_program "$(command -v "$file")" "$root"; done
   # The tree: the drivers, headers of them and documents of the kernel package, as real as files get.
   (cd "$work/kernel/tree" && find . -type f \( -path '*/fs/*' -o -path '*/net/*' -o -path './usr/share/*' \) -print0 |
     LC_ALL=C sort -z | cpio -0pdm --quiet "$root/tree")
@@ -47,6 +49,7 @@ prepare_guest() {
   mv "$guest_cache/initramfs.tmp" "$guest_cache/initramfs.gz"
   cp "$work/kernel/tree/boot/"vmlinuz-* "$guest_cache/vmlinuz"
   cp "$root/manifest" "$guest_cache/manifest"
+  cp "$root/init" "$guest_cache/init"
   rm -rf "$work/kernel" "$root"
 }
 
@@ -61,10 +64,11 @@ copy_program() {
 }
 
 # The first program in the guest: drivers, network, then /work.sh, which the caller supplies with each boot. Its last
-# word on the console is what run_guest waits for.
+# word on the console is what run_guest waits for. The list of programs is in it so that a cache without one is noticed.
 write_guest_init() {
   cat <<INIT
 #!/bin/busybox sh
+# with ${guest_programs[*]}
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -108,10 +112,22 @@ await_guest() {
   }
 }
 
+# What await_guest then tells of a guest that has ended is why.
+guest_reached() { guest_says "$@" || stopped "$1"; }
+
 guest_says() { grep -q "^guest: $2" "${log_of[$1]}"; }
 
 # The two halves of the classic proof, as guest scripts: write a tree to a new file system; find it whole again.
 guest_connect() { printf 'nbd-client -N rbd/%s 10.0.2.2 %s /dev/nbd0 %s\n' "$1" "${nbd_addr#*:}" "${2:-}"; }
+
+# guest_connect_patiently IMAGE: through qemu-nbd, which holds the kernel's end of the device for as long as it runs, and
+# connects again when the gateway went away.
+guest_connect_patiently() {
+  local options="driver=raw,file.driver=nbd,file.server.type=inet,file.server.host=10.0.2.2,file.server.port=${nbd_addr#*:}"
+  printf 'qemu-nbd --fork --connect=/dev/nbd0 --cache=none --discard=unmap --image-opts %s,file.export=rbd/%s,file.reconnect-delay=300\n' \
+    "$options" "$1"
+  printf 'until [ "$(cat /sys/block/nbd0/size)" -gt 0 ]; do usleep 100000; done\n'
+}
 
 # guest_fill IMAGE [END]: END is what happens once all is copied: umount (default), or only sync.
 guest_fill() {

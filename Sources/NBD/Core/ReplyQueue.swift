@@ -9,6 +9,8 @@ package struct ReplyQueue {
     private var isHandedOut = false
     /// Bytes waiting to be handed out.
     package private(set) var byteCount = 0
+    /// Bytes handed out so far.
+    private(set) var handedOut = 0
 
     package init() {}
 
@@ -39,6 +41,7 @@ package struct ReplyQueue {
     /// Hands the queued bytes to `body`, in order, in as few buffers as were gathered.
     package mutating func drain(_ body: (ByteBuffer) -> Void) {
         guard byteCount > 0 else { return }
+        handedOut += byteCount
         byteCount = 0
         if !full.isEmpty {
             for buffer in full { body(buffer) }

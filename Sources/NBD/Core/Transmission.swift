@@ -10,6 +10,9 @@ import Wire
 /// - After `end` is set no request is given to the export. What it already has goes on; when the connection is gone the
 ///   answers are swallowed. A write that a client sends again elsewhere therefore comes after its first copy or instead
 ///   of it: bytes not yet taken when a connection dies, also those held back here for lack of room, are thrown away.
+/// - A client that was left waiting for lack of room may have given the connection up meanwhile and sent its requests
+///   again on another one, and newer ones after them. That need not show: its farewell stands behind what it had sent,
+///   and that is not read. Nothing more is taken from it before the client has shown life (`needsLifeSign`).
 package final class Transmission {
     /// Why no more requests are taken.
     package enum End: Hashable {
@@ -49,12 +52,15 @@ package final class Transmission {
 
     private let offered: TransmissionFlags
     private let alignment: UInt64
+    private let budget: ByteBudget
     private let requestTurn: () -> Void
     private var isTurnRequested = false
     /// True while input is being processed: the caller looks at the outcome, so no turn needs to be requested.
     private var isProcessing = false
     private var isGone = false
     private var isSocketFull = false
+    /// Set when a turn ends without room, until the client shows life: it has when it takes more bytes of replies than these.
+    private var stalledAt: Int?
     private var incoming = Incoming.header
     private var payload: ByteWriter?
     /// Input not taken yet: part of a header, or what came after room ran out.
@@ -64,23 +70,29 @@ package final class Transmission {
     private var free: ContiguousArray<UInt32> = []
 
     /// `requestTurn` is called when a reply came outside `receive` and `resume`, at most once until the next `resume`: it
-    /// must lead to one.
-    package init(connection: ConnectionID, export: some Export, requestTurn: @escaping () -> Void) {
+    /// must lead to one. `budget` is that of the server.
+    package init(
+        connection: ConnectionID, export: some Export, budget: ByteBudget, requestTurn: @escaping () -> Void
+    ) {
         self.connection = connection
+        self.budget = budget
         self.requestTurn = requestTurn
         offered = TransmissionFlags(of: export)
         alignment = UInt64(export.blockSizes.minimum)
     }
 
     /// Whether the shell should read from the socket.
-    package var wantsBytes: Bool { end == nil && hasRoom }
+    package var wantsBytes: Bool { end == nil && hasRoom && stalledAt == nil }
+
+    /// There is room again for a client that was left waiting: nothing is taken from it before `clientTook` says enough.
+    package var needsLifeSign: Bool { end == nil && hasRoom && stalledAt != nil }
 
     /// Nothing more will happen: no request is taken and the export holds none.
     package var isFinished: Bool { end != nil && outstanding == 0 }
 
     private var hasRoom: Bool {
         outstanding < Limits.requestsInFlight && heldBytes < Limits.bytesInFlight
-            && replies.byteCount < Limits.replyBytes && !isSocketFull
+            && (heldBytes == 0 || budget.hasRoom) && replies.byteCount < Limits.replyBytes && !isSocketFull
     }
 
     // MARK: Events
@@ -118,13 +130,29 @@ package final class Transmission {
     package func resume(for export: some Export, isSocketFull: Bool) {
         isTurnRequested = false
         self.isSocketFull = isSocketFull
-        guard end == nil, held.readableBytes > 0, hasRoom else { return }
+        guard wantsBytes, held.readableBytes > 0 else { return }
         isProcessing = true
         defer { isProcessing = false }
         var input = held
         held = ByteBuffer()
         process(&input, for: export)
         hold(input)
+    }
+
+    /// Nothing more happens in this turn: a client for which there is no room now is left waiting.
+    package func endTurn() {
+        guard end == nil, !hasRoom, stalledAt == nil else { return }
+        // Of what fills the socket the last byte is still to be sent; otherwise the next reply is the first sent from now on,
+        // and there will be one, since room comes from answers.
+        stalledAt = isSocketFull ? replies.handedOut - 1 : replies.handedOut
+    }
+
+    /// The client's system has taken all replies handed out but the last `count` bytes, and the client has not closed. One
+    /// sent since it was left waiting is a sign of life: the connection is in use, so its requests are nobody else's to
+    /// repeat. `resume` then goes on with what is held.
+    package func clientTook(allBut count: Int) {
+        guard needsLifeSign, let mark = stalledAt else { return }
+        if replies.handedOut - count > mark { stalledAt = nil }
     }
 
     /// The server stops: takes no more requests. An unfinished payload is forgotten, its write was never begun.
@@ -176,6 +204,7 @@ package final class Transmission {
         free.append(reply.slot)
         outstanding -= 1
         heldBytes -= Int(slot.heldBytes)
+        budget.giveBack(Int(slot.heldBytes))
         return slot
     }
 
@@ -188,7 +217,7 @@ package final class Transmission {
     // MARK: Input
 
     private func process(_ input: inout ByteBuffer, for export: some Export) {
-        while end == nil {
+        while end == nil, stalledAt == nil {
             switch incoming {
             case .header:
                 guard hasRoom, let header = RequestHeader(takenFrom: &input) else { return }
@@ -296,12 +325,14 @@ package final class Transmission {
             slots.append(Slot())
         }
         let carriesData = header.type == Command.read || header.type == Command.write
+        let bytes = carriesData ? header.length : 0
         let generation = slots[Int(index)].generation
         slots[Int(index)] = Slot(
-            cookie: header.cookie, heldBytes: carriesData ? header.length : 0, generation: generation,
+            cookie: header.cookie, heldBytes: bytes, generation: generation,
             isRead: header.type == Command.read, isBusy: true)
         outstanding += 1
-        heldBytes += carriesData ? Int(header.length) : 0
+        heldBytes += Int(bytes)
+        budget.take(Int(bytes))
         return PendingReply(transmission: self, slot: index, generation: generation)
     }
 

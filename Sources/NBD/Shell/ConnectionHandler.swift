@@ -26,6 +26,9 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
     private var opened: (name: String, disk: Directory.Disk)?
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
+    /// The next look for a sign of life, if one is due, and how long to wait for the one after it.
+    private var look: Scheduled<Void>?
+    private var lookAfter = LifeSign.firstLook
     private var isInTurn = false
 
     init(connection: ConnectionID, server: ServerState<Directory>) {
@@ -69,6 +72,7 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
         timer?.cancel()
+        look?.cancel()
         switch phase {
         case .transmitting(let transmission, let disk):
             transmission.connectionClosed(for: disk)
@@ -164,7 +168,9 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
         // Made once: the closure and what it captures serve every turn of the connection.
         let handler = NIOLoopBound(self, eventLoop: loop)
         let turn: @Sendable () -> Void = { handler.value.requestedTurn() }
-        let transmission = Transmission(connection: connection, export: disk) { loop.execute(turn) }
+        let transmission = Transmission(connection: connection, export: disk, budget: server.budget) {
+            loop.execute(turn)
+        }
         phase = .transmitting(transmission, disk)
         let rest = input
         input = ByteBuffer()
@@ -188,10 +194,16 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
                 context.flush()
                 guard self.context != nil else { return }
             }
+            if transmission.needsLifeSign, let count = LifeSign.bytesNotTaken(on: context.channel) {
+                transmission.clientTook(allBut: count)
+            }
             server.dataPath.resume(transmission, disk, !context.channel.isWritable)
         } while !transmission.replies.isEmpty
+        transmission.endTurn()
         switch transmission.end {
         case nil:
+            if transmission.needsLifeSign { return lookAgain(context) }
+            lookAfter = LifeSign.firstLook
             if transmission.wantsBytes { context.read() }
         case .violation(let reason):
             server.report(.ended(connection, reason: reason))
@@ -199,6 +211,16 @@ final class ConnectionHandler<Directory: ExportDirectory>: ChannelInboundHandler
         case .disconnected, .stopped, .lost:
             if transmission.isFinished { close() }
         }
+    }
+
+    /// No event tells that the client has taken what it was sent, so the shell looks.
+    private func lookAgain(_ context: ChannelHandlerContext) {
+        guard look == nil else { return }
+        look = context.eventLoop.assumeIsolated().scheduleTask(in: lookAfter) { [self] in
+            look = nil
+            turn()
+        }
+        lookAfter = min(lookAfter + lookAfter, LifeSign.lastLook)
     }
 
     // MARK: Exports

@@ -4,6 +4,7 @@ import NIOCore
 final class ServerState<Directory: ExportDirectory> {
     let directory: Directory
     let dataPath: DataPath<Directory.Disk>
+    let budget = ByteBudget()
     private let loop: any EventLoop
     private let options: ServerOptions
     private var connections: [ConnectionID: ConnectionHandler<Directory>] = [:]

@@ -104,21 +104,27 @@ final class Session {
 
     private final class Counter { var value = 0 }
 
-    init(_ export: HeldExport = HeldExport(), connection: UInt64 = 1) {
+    init(_ export: HeldExport = HeldExport(), connection: UInt64 = 1, budget: ByteBudget = ByteBudget()) {
         self.export = export
         let counter = counter
-        machine = Transmission(connection: ConnectionID(connection), export: export) { counter.value += 1 }
+        machine = Transmission(connection: ConnectionID(connection), export: export, budget: budget) {
+            counter.value += 1
+        }
     }
 
     func send(_ bytes: [UInt8]) {
         machine.receive(ByteBuffer(bytes: bytes), for: export)
     }
 
-    /// What a turn of the shell sends.
-    func hear(isSocketFull: Bool = false) -> [UInt8] {
+    /// What a turn of the shell sends. The client takes it at once unless it is `isSilent`.
+    func hear(isSocketFull: Bool = false, isSilent: Bool = false) -> [UInt8] {
         var result: [UInt8] = []
-        machine.replies.drain { result += $0.readableBytesView }
-        machine.resume(for: export, isSocketFull: isSocketFull)
+        repeat {
+            machine.replies.drain { result += $0.readableBytesView }
+            if !isSilent { machine.clientTook(allBut: 0) }
+            machine.resume(for: export, isSocketFull: isSocketFull)
+        } while !machine.replies.isEmpty
+        machine.endTurn()
         return result
     }
 }

@@ -14,6 +14,10 @@ final class MemoryExport: Export, @unchecked Sendable {
     /// Called at the beginning of each read, for tests that look around there.
     var onRead: (() -> Void)?
     private(set) var lost: [ConnectionID] = []
+    /// While set, reads are not answered.
+    private var holdsReads = false
+    private var heldReads: [() -> Void] = []
+    var heldReadCount: Int { heldReads.count }
     /// Where answers are put off to the next turn, as those of a cluster are; nil answers at once.
     private let later: (any EventLoop)?
     private var waiting: [() -> Void] = []
@@ -45,8 +49,21 @@ final class MemoryExport: Export, @unchecked Sendable {
         let data = contents.withUnsafeBytes {
             Bytes(copying: UnsafeRawBufferPointer(rebasing: $0[start..<start + length]))
         }
+        if holdsReads { return heldReads.append { reply.complete(with: data) } }
         guard later != nil else { return reply.complete(with: data) }
         answerLater { reply.complete(with: data) }
+    }
+
+    /// From now on reads wait until they are let go.
+    func holdReads() {
+        holdsReads = true
+    }
+
+    func letReadsGo() {
+        holdsReads = false
+        let reads = heldReads
+        heldReads = []
+        for read in reads { read() }
     }
 
     func write(offset: UInt64, data: Bytes, fua: Bool, reply: PendingReply) {
