@@ -28,7 +28,7 @@ final class ConnectionHandler<Handler: MessengerHandler>: ChannelInboundHandler 
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosing else { return }
-        unwrapInboundIn(data).withUnsafeReadableBytes { messenger.bytes($0, on: id) }
+        unwrapInboundIn(data).withUnsafeReadableBytes { messenger.bytesArrived($0, id) }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {

@@ -26,6 +26,9 @@ public final class Messenger<Handler: MessengerHandler> {
     private var generator = SystemRandomNumberGenerator()
     /// Made once, so that ending a turn allocates nothing.
     private var turnEnd: @Sendable () -> Void = {}
+    /// What a connection's bytes are given to. Made where the handler's type is known, so that the core behind it is
+    /// specialised: a channel handler's methods, looked up at run time, never are.
+    private(set) var bytesArrived: (UnsafeRawBufferPointer, ConnectionID) -> Void = { _, _ in }
 
     /// A messenger that listens nowhere and is connected to nobody. It does not keep `handler` alive.
     public init(identity: Identity, handler: Handler, on loop: any EventLoop, logger: Logger) {
@@ -36,6 +39,7 @@ public final class Messenger<Handler: MessengerHandler> {
         core = MessengerCore(identity: identity, environment: self)
         let bound = NIOLoopBound(Unretained(self), eventLoop: loop)
         turnEnd = { bound.value.messenger?.core.endTurn() }
+        bytesArrived = { [unowned self] bytes, id in core.receive(bytes, on: id) }
     }
 
     /// What this end says about itself in handshakes to come; a cluster learned later is set here.
@@ -164,8 +168,6 @@ public final class Messenger<Handler: MessengerHandler> {
         guard id.index < channels.count, let channel = channels[id.index], channel.id == id else { return nil }
         return channel
     }
-
-    func bytes(_ bytes: UnsafeRawBufferPointer, on id: ConnectionID) { core.receive(bytes, on: id) }
 
     func writable(_ id: ConnectionID) { core.writable(id) }
 
