@@ -129,7 +129,8 @@ let package = Package(
             name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
         .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
-        .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        .testTarget(name: "CRUSHTests", dependencies: ["AllocationCounter", "CRUSH", "Wire"], swiftSettings: settings),
         .target(
             name: "ClientTestSupport", dependencies: ["ClusterMap", "Protocol", "RADOS", "Wire"],
             path: "Tests/ClientTestSupport", swiftSettings: settings),
