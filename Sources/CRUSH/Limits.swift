@@ -6,6 +6,8 @@ public enum CRUSHLimits {
     public static let buckets = 1 << 16
     /// Items of all buckets together, shadows included.
     public static let items = 1 << 18
+    /// Items of one bucket: the place of one is counted in 15 bits where it matters.
+    public static let bucketItems = 1 << 15
     /// Items of one bucket of the kind tree: the format counts its nodes in a byte.
     public static let treeItems = 64
     /// Buckets on the way from a root to a device.

@@ -80,6 +80,7 @@ private struct TextParser {
     init(_ bytes: UnsafeRawBufferPointer) throws(CRUSHError) { lexer = try TextLexer(bytes) }
 
     mutating func map() throws(CRUSHError) -> CRUSHMap {
+        guard !lexer.next.text.isEmpty else { throw expected("a map", lexer.next) }
         while !lexer.next.text.isEmpty { try statement() }
         do {
             try resolveBuckets()

@@ -172,6 +172,11 @@ struct Validation {
                 throw objection("the weights add up to more than \(CRUSHLimits.bucketWeight)")
             }
         }
+        guard bucket.items.count <= CRUSHLimits.bucketItems else {
+            throw CRUSHError(
+                "bucket '\(bucket.name)': \(bucket.items.count) items, at most \(CRUSHLimits.bucketItems)",
+                at: .item(bucket.id, CRUSHLimits.bucketItems))
+        }
         guard bucket.kind != .tree || bucket.items.count <= CRUSHLimits.treeItems else {
             throw CRUSHError(
                 "bucket '\(bucket.name)': \(bucket.items.count) items, a tree has at most \(CRUSHLimits.treeItems)",
