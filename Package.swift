@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "ClusterMap", "Monitor", "ObjectStore", "Protocol", "RADOS", "RBD", "Wire", logging,
+                "CRUSH", "ClusterMap", "Monitor", "ObjectStore", "Protocol", "RADOS", "RBD", "Wire", logging,
                 .product(name: "TextTable", package: "TextTable"),
             ] + nio,
             swiftSettings: settings),
@@ -89,7 +89,7 @@ let package = Package(
         .executableTarget(
             name: "nacre",
             dependencies: [
-                "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
+                "CRUSH", "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
@@ -129,7 +129,8 @@ let package = Package(
             name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
         .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
-        .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        .testTarget(name: "CRUSHTests", dependencies: ["AllocationCounter", "CRUSH", "Wire"], swiftSettings: settings),
         .target(
             name: "ClientTestSupport", dependencies: ["ClusterMap", "Protocol", "RADOS", "Wire"],
             path: "Tests/ClientTestSupport", swiftSettings: settings),
