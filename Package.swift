@@ -126,7 +126,8 @@ let package = Package(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
             swiftSettings: settings),
         .testTarget(
-            name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+            name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], exclude: ["Fixtures"],
+            swiftSettings: settings),
         .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
         .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),

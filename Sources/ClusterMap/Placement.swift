@@ -130,7 +130,7 @@ extension OSDMap {
     /// An upmap with an OSD that is out is ignored as a whole, and then the group's items too, as in Ceph 16. An item is
     /// ignored when its target is out or in the set already, or when its source is not in the set. Items apply one after
     /// the other, so two OSDs cannot be exchanged.
-    private func applyUpmaps(_ group: PGID, to set: inout [OSDID]) {
+    func applyUpmaps(_ group: PGID, to set: inout [OSDID]) {
         if let osds = exceptions.upmaps[group] {
             if osds.contains(where: { $0 != .none && self.osds.isOut($0) }) { return }
             set.removeAll(keepingCapacity: true)
