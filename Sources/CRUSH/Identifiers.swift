@@ -6,8 +6,10 @@ public struct ItemID: Identifier {
     @inlinable public init(rawValue: Int32) { self.rawValue = rawValue }
     /// The device of an OSD.
     @inlinable public init(_ osd: OSDID) { rawValue = osd.rawValue }
-    /// The OSD, or nil for a bucket.
-    @inlinable public var osd: OSDID? { rawValue >= 0 ? OSDID(rawValue) : nil }
+    /// Nothing: what stands in the result of an `indep` rule at a position for which no device was found.
+    public static let none = ItemID(rawValue: 0x7fff_ffff)
+    /// The OSD, or nil for a bucket and for `none`.
+    @inlinable public var osd: OSDID? { rawValue >= 0 && rawValue != 0x7fff_ffff ? OSDID(rawValue) : nil }
     /// True for a bucket, false for a device.
     @inlinable public var isBucket: Bool { rawValue < 0 }
 }
