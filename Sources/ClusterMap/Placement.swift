@@ -107,7 +107,7 @@ extension OSDMap {
         guard pool.ruleFits(in: crush) else { return }
         crush.map(
             rule: RuleID(pool.rule), input: input, count: Int(pool.size), weights: osds.reweights,
-            into: &buffer.chosen)
+            pool: pool.id.rawValue, into: &buffer.chosen)
         for item in buffer.chosen { buffer.raw.append(item.osd ?? .none) }
         leaveOut(pool, &buffer.raw) { $0.exists }
     }

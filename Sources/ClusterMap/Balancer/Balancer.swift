@@ -29,6 +29,20 @@ public struct Balancer {
         return balancer.finish(map)
     }
 
+    /// The ideal number of copies of each OSD over all pools; one that is down keeps what it has.
+    public static func ideals(of map: OSDMap) -> [OSDID: Double] {
+        var ideals: [OSDID: Double] = [:]
+        for pool in map.poolsInOrder {
+            guard let balance = try? PoolBalance(pool, in: map) else { continue }
+            for (osd, _) in map.osds {
+                let index = Int(osd.rawValue)
+                let share = balance.takesPart[index] ? balance.ideals[index] : Double(balance.holders[index].count)
+                ideals[osd, default: 0] += share
+            }
+        }
+        return ideals
+    }
+
     private init(_ map: OSDMap, _ ids: [PoolID]?, limit: Int) {
         self.limit = limit
         total = Array(repeating: 0, count: map.osds.reweights.count)

@@ -71,9 +71,11 @@ struct RuleShape {
 
     private static func choice(_ step: Rule.Step) -> (count: Int, type: TypeID, leaf: Bool)? {
         switch step {
-        case .chooseFirstN(let count, let type): (Int(count), type, false)
-        case .chooseLeafFirstN(let count, let type): (Int(count), type, true)
-        default: nil
+        case .chooseFirstN(let count, let type), .chooseIndep(let count, let type): (Int(count), type, false)
+        case .chooseLeafFirstN(let count, let type), .chooseLeafIndep(let count, let type): (Int(count), type, true)
+        case .take, .emit, .setChooseTries, .setChooseLeafTries, .setChooseLocalTries, .setChooseLocalFallbackTries,
+            .setChooseLeafVaryR, .setChooseLeafStable:
+            nil
         }
     }
 
