@@ -117,7 +117,7 @@ enum RuleCommands {
             throw CommandFailure(EINVAL, "'osd setcrushmap' needs a map: name its file with -i")
         }
         let crush: CRUSHMap
-        do throws(CRUSHError) { crush = try CRUSHMap(file: arguments.input) } catch {
+        do throws(CRUSHError) { crush = try CRUSHMap(compiled: arguments.input) } catch {
             throw CommandFailure(EINVAL, "the CRUSH map is not valid: \(error)")
         }
         if let objection = draft.map.objection(to: crush) {
