@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "ClusterMap", "Monitor", "Protocol", "RADOS", "RBD", "Wire", logging,
+                "CRUSH", "ClusterMap", "Monitor", "Protocol", "RADOS", "RBD", "Wire", logging,
                 .product(name: "TextTable", package: "TextTable"),
             ] + nio,
             swiftSettings: settings),
@@ -89,7 +89,7 @@ let package = Package(
         .executableTarget(
             name: "nacre",
             dependencies: [
-                "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
+                "CRUSH", "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),

@@ -53,14 +53,11 @@ extension CRUSHMap {
     public var compiled: Bytes {
         Bytes.encoding(capacity: 1 << 12) { w in
             let all = (buckets + shadowBuckets).sorted { $0.id > $1.id }
-            // Slots double from 8 in the tool that made the format.
-            var slots = all.isEmpty ? 0 : 8
-            while let last = all.last, slots < -Int(last.id.rawValue) { slots *= 2 }
-            let items = all.lazy.flatMap(\.items).map(\.id.rawValue).max() ?? -1
+            let slots = bucketSlots
             w.writeU32(CompiledMap.magic)
             w.writeI32(Int32(slots))
             w.writeU32(rules.last.map { UInt32($0.id.rawValue) + 1 } ?? 0)
-            w.writeI32(max(items, devices.last?.id.rawValue ?? -1) + 1)
+            w.writeI32(Int32(deviceSlots))
             var next = all[...]
             for slot in 0..<slots {
                 if let bucket = next.first, Int(bucket.id.rawValue) == -1 - slot {
@@ -77,6 +74,17 @@ extension CRUSHMap {
             compileArguments(into: &w)
         }
     }
+
+    /// How many numbers of buckets the compiled form has room for: they double from 8 in the tool that made the format.
+    var bucketSlots: Int {
+        let last = min(buckets.last?.id.rawValue ?? 0, shadowBuckets.last?.id.rawValue ?? 0)
+        var slots = last == 0 ? 0 : 8
+        while slots < -Int(last) { slots *= 2 }
+        return slots
+    }
+
+    /// How many numbers of devices the compiled form has room for.
+    var deviceSlots: Int { (devices.last?.id.rawValue).map { Int($0) + 1 } ?? 0 }
 
     private func compileRules(into w: inout ByteWriter) {
         var next = rules[...]
@@ -134,7 +142,9 @@ extension CRUSHMap {
     }
 
     private func compileArguments(into w: inout ByteWriter) {
-        w.writeArray(chooseArguments.sorted { $0.key < $1.key }) { w, set in
+        // In the order of unsigned numbers, the set for all pools last.
+        let sets = chooseArguments.sorted { UInt64(bitPattern: $0.key) < UInt64(bitPattern: $1.key) }
+        w.writeArray(sets) { w, set in
             w.writeI64(set.key)
             let replacements = set.value.replacements.filter { !$0.value.weightSets.isEmpty || !$0.value.ids.isEmpty }
             w.writeArray(replacements.sorted { $0.key > $1.key }) { w, entry in

@@ -55,12 +55,30 @@ extension CRUSHMap {
         named name: String, root: String = defaultRoot, failureDomain: TypeID, deviceClass: String? = nil
     ) throws(CRUSHError) -> RuleID {
         let top = try start(of: name, root: root, deviceClass: deviceClass)
+        return try addRule(
+            named: name, kind: .erasure, sizes: 3...20,
+            steps: Self.positionalSteps(root: top, failureDomain: failureDomain))
+    }
+
+    /// Adds a rule as `crushtool --create-simple-rule` does: of the kind for replicated pools, whichever way it chooses.
+    package mutating func addRule(
+        named name: String, root: String, failureDomain: TypeID, deviceClass: String?, indep: Bool
+    ) throws(CRUSHError) {
+        guard indep else {
+            try addReplicatedRule(named: name, root: root, failureDomain: failureDomain, deviceClass: deviceClass)
+            return
+        }
+        let top = try start(of: name, root: root, deviceClass: deviceClass)
+        _ = try addRule(
+            named: name, kind: .replicated, sizes: 3...20,
+            steps: Self.positionalSteps(root: top, failureDomain: failureDomain))
+    }
+
+    private static func positionalSteps(root: ItemID, failureDomain: TypeID) -> [Rule.Step] {
         let choice: Rule.Step =
             failureDomain == .osd
             ? .chooseIndep(count: 0, type: .osd) : .chooseLeafIndep(count: 0, type: failureDomain)
-        return try addRule(
-            named: name, kind: .erasure, sizes: 3...20,
-            steps: [.setChooseLeafTries(5), .setChooseTries(100), .take(top), choice, .emit])
+        return [.setChooseLeafTries(5), .setChooseTries(100), .take(root), choice, .emit]
     }
 
     /// What a new rule takes.

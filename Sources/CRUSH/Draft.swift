@@ -43,13 +43,46 @@ struct Draft {
 
     /// Whether `item` is `top` or stands somewhere below it.
     func stands(_ item: ItemID, below top: ItemID) -> Bool {
-        item == top || (buckets[top]?.items.contains { stands(item, below: $0.id) } ?? false)
+        var seen: Set<ItemID> = [top]
+        var next = [top]
+        while let each = next.popLast() {
+            if each == item { return true }
+            for child in buckets[each]?.items ?? [] where seen.insert(child.id).inserted { next.append(child.id) }
+        }
+        return false
     }
 
     /// Sets the weight of an item in a bucket, adding it when it is not there; nil takes it out. Above, each bucket's weight
-    /// becomes the sum of its items, and what choose arguments say of them likewise. The map that this began with has no
-    /// cycles, so this ends.
+    /// becomes the sum of its items, and what choose arguments say of them likewise.
     mutating func setWeight(of item: ItemID, in holder: ItemID, to weight: CRUSHWeight?) throws(CRUSHError) {
+        try change(item, in: holder, to: weight)
+        var parents: [ItemID: [ItemID]] = [:]
+        for bucket in buckets.values {
+            for child in bucket.items where child.id.isBucket { parents[child.id, default: []].append(bucket.id) }
+        }
+        // A bucket is done before those that hold it: one that stands in several places is counted once.
+        var order: [ItemID] = []
+        var seen: Set<ItemID> = []
+        Self.sortUpwards(from: holder, parents, &seen, &order)
+        for bucket in order.reversed() {
+            let sum = buckets[bucket]?.weight ?? .zero
+            for parent in (parents[bucket] ?? []).sorted() {
+                try change(bucket, in: parent, to: sum)
+                correctReplacement(of: bucket, in: parent)
+            }
+        }
+    }
+
+    /// Puts what is above a bucket, and then itself, into the order. Recursion is bounded by `CRUSHLimits.depth`.
+    private static func sortUpwards(
+        from bucket: ItemID, _ parents: [ItemID: [ItemID]], _ seen: inout Set<ItemID>, _ order: inout [ItemID]
+    ) {
+        guard seen.insert(bucket).inserted else { return }
+        for parent in parents[bucket] ?? [] { sortUpwards(from: parent, parents, &seen, &order) }
+        order.append(bucket)
+    }
+
+    private mutating func change(_ item: ItemID, in holder: ItemID, to weight: CRUSHWeight?) throws(CRUSHError) {
         guard var bucket = buckets[holder] else { preconditionFailure("bucket \(holder) is missing") }
         let index = bucket.items.firstIndex { $0.id == item }
         switch (index, weight) {
@@ -59,16 +92,11 @@ struct Draft {
         case (nil, nil): preconditionFailure("item \(item) is not in bucket \(holder)")
         }
         bucket.table = nil
-        let sum = bucket.weight
-        guard sum <= CRUSHLimits.bucketWeight else {
+        guard bucket.weight <= CRUSHLimits.bucketWeight else {
             throw CRUSHError("bucket '\(bucket.name)': the weights add up to more than \(CRUSHLimits.bucketWeight)")
         }
         buckets[holder] = bucket
         replace(item, at: index, in: holder, by: weight)
-        for parent in holders(of: holder) {
-            try setWeight(of: holder, in: parent, to: sum)
-            correctReplacement(of: holder, in: parent)
-        }
     }
 
     /// Follows a change of an item in the choose arguments of its bucket.
@@ -126,7 +154,7 @@ struct Draft {
         return try CRUSHMap(parts)
     }
 
-    /// The classes that a device has or a rule takes; new ones with the lowest free numbers.
+    /// The classes that a device has or a rule takes.
     private func classesInUse() -> [DeviceClass] {
         var taken: Set<ItemID> = []
         for rule in rules {
@@ -137,12 +165,12 @@ struct Draft {
             for (name, shadow) in bucket.shadows where taken.contains(shadow) { wanted.insert(name) }
         }
         var result = classes.filter { wanted.contains($0.name) }
-        var numbers = Set(result.map(\.id))
         wanted.subtract(result.map(\.name))
+        // As other tools do: behind the last, even if that is no longer in use.
+        var next = (classes.last?.id ?? -1) + 1
         for name in wanted.sorted() {
-            var number: Int32 = 0
-            while !numbers.insert(number).inserted { number += 1 }
-            result.append(DeviceClass(id: number, name: name))
+            result.append(DeviceClass(id: next, name: name))
+            next += 1
         }
         return result.sorted { $0.id < $1.id }
     }

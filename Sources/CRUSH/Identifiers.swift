@@ -50,6 +50,15 @@ public struct CRUSHWeight: Identifier {
         rawValue = UInt32(min(max(parts, 1), limit))
     }
 
+    /// A weight from decimal text as the field's tools read it: into a 32-bit float, and what is left of 16 binary places is
+    /// cut off. Nil for what is no number, negative, or too large.
+    public init?(text: String) {
+        guard text.utf8.allSatisfy({ "0123456789.eE+-".utf8.contains($0) }), let value = Float(text), value >= 0,
+            let weight = UInt32(exactly: (value * 65536).rounded(.towardZero))
+        else { return nil }
+        rawValue = weight
+    }
+
     /// With three decimals, as administrators see it.
     public var description: String { FixedPoint.text(rawValue, decimals: 3) }
 }

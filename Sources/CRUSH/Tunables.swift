@@ -72,4 +72,40 @@ public struct Tunables: Hashable, Sendable {
         self.strawCalculationVersion = strawCalculationVersion
         self.allowedBucketKinds = allowedBucketKinds
     }
+
+    /// Sets the tunable that has this name in text maps. Throws when there is none, or when it cannot have the value.
+    public mutating func set(_ name: String, to value: UInt32) throws(CRUSHError) {
+        func atMost(_ limit: UInt32) throws(CRUSHError) {
+            guard value <= limit else {
+                throw CRUSHError("tunable \(name) \(value): at most \(limit)", at: .tunable(name))
+            }
+        }
+        switch name {
+        case "choose_local_tries":
+            try atMost(CRUSHLimits.tries)
+            chooseLocalTries = value
+        case "choose_local_fallback_tries":
+            try atMost(CRUSHLimits.tries)
+            chooseLocalFallbackTries = value
+        case "choose_total_tries":
+            try atMost(CRUSHLimits.tries)
+            chooseTotalTries = value
+        case "chooseleaf_descend_once":
+            try atMost(1)
+            chooseleafDescendOnce = value == 1
+        case "chooseleaf_vary_r":
+            try atMost(31)
+            chooseleafVaryR = UInt8(value)
+        case "chooseleaf_stable":
+            try atMost(1)
+            chooseleafStable = value == 1
+        case "straw_calc_version":
+            try atMost(255)
+            strawCalculationVersion = UInt8(value)
+        case "allowed_bucket_algs":
+            allowedBucketKinds = value
+        default:
+            throw CRUSHError("there is no tunable '\(name)'")
+        }
+    }
 }
