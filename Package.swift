@@ -102,6 +102,10 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
 
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        .executableTarget(
+            name: "bench", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+
         .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(
             name: "MonitorTests",
@@ -126,7 +130,8 @@ let package = Package(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
             swiftSettings: settings),
         .testTarget(
-            name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], exclude: ["Fixtures"],
+            name: "ClusterMapTests", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"],
+            exclude: ["Fixtures"],
             swiftSettings: settings),
         .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),

@@ -118,7 +118,8 @@ extension Administration {
         ]
         let titles: [(String, Alignment)] = [
             ("ID", .right), ("CLASS", .right), ("WEIGHT", .right), ("REWEIGHT", .right), ("SIZE", .right),
-            ("RAW USE", .right), ("AVAIL", .right), ("%USE", .right), ("VAR", .right), ("PGS", .right), ("IDEAL", .right),
+            ("RAW USE", .right), ("AVAIL", .right), ("%USE", .right), ("VAR", .right), ("PGS", .right),
+            ("IDEAL", .right),
             ("STATUS", .left), (isTree ? "TYPE NAME" : "", .left),
         ]
         return Layout.table(titles, rows + [total])

@@ -8,7 +8,10 @@ import Wire
 @Suite struct OracleTests {
     static let fixtures = ["healthy", "upmaps", "exceptions", "removed", "weightset"]
 
-    private func path(_ name: String) -> String {
+    private func path(_ name: String) -> String { Self.path(name) }
+
+    /// The fixture of this name.
+    static func path(_ name: String) -> String {
         URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "Fixtures/\(name).osdmap").path
     }
 

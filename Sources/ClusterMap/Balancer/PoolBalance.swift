@@ -52,16 +52,8 @@ struct PoolBalance {
             if let list = map.exceptions.upmaps[group], !list.contains(where: { $0 != .none && map.osds.isOut($0) }) {
                 base = list
             }
-            var set = base
             // Only what counts is kept; what is ignored is no part of the balance and goes with the next change.
-            var kept: [UpmapItem] = []
-            for item in map.exceptions.upmapItems[group] ?? [] where item.to != .none && !map.osds.isOut(item.to) {
-                guard !set.contains(item.to), let place = set.firstIndex(of: item.from),
-                    shape.allows(set, replacing: item.from, by: item.to)
-                else { continue }
-                set[place] = item.to
-                kept.append(item)
-            }
+            let (kept, set) = map.effective(map.exceptions.upmapItems[group] ?? [], on: base, shape)
             raw.append(base)
             items.append(Self.joined(kept))
             current.append(set)
@@ -74,7 +66,9 @@ struct PoolBalance {
     private static func joined(_ items: [UpmapItem]) -> [UpmapItem] {
         var joined: [UpmapItem] = []
         for item in items {
-            if let index = joined.firstIndex(where: { $0.to == item.from }) { joined[index].to = item.to } else {
+            if let index = joined.firstIndex(where: { $0.to == item.from }) {
+                joined[index].to = item.to
+            } else {
                 joined.append(item)
             }
         }

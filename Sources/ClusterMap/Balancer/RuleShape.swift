@@ -141,13 +141,22 @@ struct RuleShape {
         return places[index]
     }
 
-    /// True when `set`, with `replacement` for `replaced`, keeps to the rule: every OSD is one that the rule can choose,
-    /// none stands twice, and every domain holds no more than it may.
+    /// True when `replacement` can stand for `replaced` in `set`: the rule can choose it there, it does not stand in the set,
+    /// and no domain that it is in holds more than it may.
     func allows(_ set: [OSDID], replacing replaced: OSDID, by replacement: OSDID) -> Bool {
         guard let place = place(of: replacement), let old = self.place(of: replaced), place.part == old.part else {
             return false
         }
-        guard !set.contains(replacement) else { return false }
+        return !set.contains(replacement) && fits(place, in: set, without: replaced)
+    }
+
+    /// True when `set` keeps to the rule as it is.
+    func accepts(_ set: [OSDID]) -> Bool {
+        set.allSatisfy { osd in osd == .none || place(of: osd).map { fits($0, in: set, without: osd) } ?? false }
+    }
+
+    /// True when the domains above a place hold no more than they may with one more OSD there.
+    private func fits(_ place: Place, in set: [OSDID], without replaced: OSDID) -> Bool {
         let part = parts[place.part]
         var domain = place.domain
         var level = part.levels.count - 1

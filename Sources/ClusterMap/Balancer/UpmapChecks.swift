@@ -18,11 +18,37 @@ extension OSDMap {
             guard shape.place(of: item.to) != nil else {
                 throw refuse("the rule of pool '\(pool.name)' does not choose it")
             }
-            guard shape.allows(set, replacing: item.from, by: item.to) else {
-                throw refuse("its failure domain has a copy of the group already")
-            }
             set[place] = item.to
         }
+        // Judged at the end: replacements may make room for each other.
+        for item in items where set.contains(item.to) {
+            var bare = set
+            if let place = bare.firstIndex(of: item.to) { bare[place] = item.from }
+            guard shape.allows(bare, replacing: item.from, by: item.to) || shape.accepts(set) else {
+                throw BalanceError(
+                    "\(item.to) cannot take the place of \(item.from) in group \(group): its failure domain has a copy of "
+                        + "the group already")
+            }
+        }
+    }
+
+    /// The replacements of those given that take effect on `base` and keep to the rule, and the set that they make.
+    /// Replacements may make room for each other; when all together break the rule, each is judged after those before it.
+    func effective(_ items: [UpmapItem], on base: [OSDID], _ shape: RuleShape) -> (items: [UpmapItem], set: [OSDID]) {
+        func apply(_ allows: ([OSDID], UpmapItem) -> Bool) -> (items: [UpmapItem], set: [OSDID]) {
+            var set = base
+            let kept = items.filter { item in
+                guard !osds.isOut(item.to), !set.contains(item.to), let place = set.firstIndex(of: item.from),
+                    allows(set, item)
+                else { return false }
+                set[place] = item.to
+                return true
+            }
+            return (kept, set)
+        }
+        let all = apply { _, _ in true }
+        if all.items.isEmpty || shape.accepts(all.set) { return all }
+        return apply { shape.allows($0, replacing: $1.from, by: $1.to) }
     }
 
     /// What CRUSH, or the group's upmap, chooses.
@@ -55,14 +81,7 @@ extension OSDMap {
                 changes.upmaps[group] = []
             }
             guard let items = exceptions.upmapItems[group] else { continue }
-            var set = bareSet(of: group, in: pool)
-            let kept = items.filter { item in
-                guard let place = set.firstIndex(of: item.from), !osds.isOut(item.to),
-                    shape.allows(set, replacing: item.from, by: item.to)
-                else { return false }
-                set[place] = item.to
-                return true
-            }
+            let kept = effective(items, on: bareSet(of: group, in: pool), shape).items
             if kept != items { changes.upmapItems[group] = kept }
         }
         return changes

@@ -37,7 +37,8 @@ enum RuleCommands {
         }
         if let pool = draft.map.poolsInOrder.first(where: { $0.rule == rule.id.rawValue }) {
             throw CommandFailure(
-                EBUSY, "pool '\(pool.name)' uses rule '\(name)': give it another with `pool set \(pool.name) crush_rule`")
+                EBUSY,
+                "pool '\(pool.name)' uses rule '\(name)': give it another with `pool set \(pool.name) crush_rule`")
         }
         try CRUSHCommands.edit(&crush) { crush throws(CRUSHError) in try crush.removeRule(rule.id) }
         draft.setCRUSH(crush)
@@ -117,7 +118,7 @@ enum RuleCommands {
             throw CommandFailure(EINVAL, "'osd setcrushmap' needs a map: name its file with -i")
         }
         let crush: CRUSHMap
-        do throws(CRUSHError) { crush = try CRUSHMap(compiled: arguments.input) } catch {
+        do throws(CRUSHError) { crush = try CRUSHMap(file: arguments.input) } catch {
             throw CommandFailure(EINVAL, "the CRUSH map is not valid: \(error)")
         }
         if let objection = draft.map.objection(to: crush) {
