@@ -110,7 +110,8 @@ let package = Package(
         .testTarget(
             name: "MonitorTests",
             dependencies: [
-                "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "Protocol", "Wire", logging,
+                "CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "Protocol", "Wire",
+                logging,
             ] + nio,
             swiftSettings: settings),
         .testTarget(

@@ -14,7 +14,7 @@ public struct Balancer {
     private let limit: Int
     private var steps = 0
     /// Bounds the search for long ways: tries to place a copy.
-    private var patience = 200_000_000
+    private var patience = 30_000_000
     private var plan = BalancePlan()
 
     /// A plan for these pools, or for all.
