@@ -132,7 +132,7 @@ struct BucketChoice {
             let block = first + index / Self.lanes
             let lane = index % Self.lanes
             let hash = UInt64(CRUSHHash.hash(input, items[block][lane], attempt, id) & 0xffff)
-            if hash * UInt64(sums[index]) >> 16 < UInt64(weights[block][lane]) { return item(node, index) }
+            if (hash * UInt64(sums[index])) >> 16 < UInt64(weights[block][lane]) { return item(node, index) }
         }
         return item(node, 0)
     }
@@ -147,7 +147,7 @@ struct BucketChoice {
         while half > 1 {
             half /= 2
             let hash = UInt64(CRUSHHash.hash(input, UInt32(truncatingIfNeeded: place), attempt, id))
-            let point = hash * UInt64(weights[place]) >> 32
+            let point = (hash * UInt64(weights[place])) >> 32
             place += point < UInt64(weights[place - half]) ? -half : half
         }
         return item(node, min(place / 2, Int(node.count) - 1))

@@ -142,8 +142,7 @@ extension CRUSHMap {
     }
 
     private func compileArguments(into w: inout ByteWriter) {
-        // In the order of unsigned numbers, the set for all pools last.
-        let sets = chooseArguments.sorted { UInt64(bitPattern: $0.key) < UInt64(bitPattern: $1.key) }
+        let sets = chooseArguments.sorted(by: { $0.key < $1.key })
         w.writeArray(sets) { w, set in
             w.writeI64(set.key)
             let replacements = set.value.replacements.filter { !$0.value.weightSets.isEmpty || !$0.value.ids.isEmpty }

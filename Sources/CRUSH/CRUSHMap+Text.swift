@@ -108,8 +108,7 @@ extension CRUSHMap {
     private func writeArguments(into text: inout String) {
         guard !chooseArguments.isEmpty else { return }
         text += "\n# choose_args\n"
-        for (set, arguments) in chooseArguments.sorted(by: { UInt64(bitPattern: $0.key) < UInt64(bitPattern: $1.key) })
-        {
+        for (set, arguments) in chooseArguments.sorted(by: { $0.key < $1.key }) {
             text += "choose_args \(UInt64(bitPattern: set)) {\n"
             for (id, replacement) in arguments.replacements.sorted(by: { $0.key > $1.key }) {
                 if replacement.weightSets.isEmpty, replacement.ids.isEmpty { continue }

@@ -7,7 +7,7 @@ extension CRUSHMap {
         let all = buckets + shadowBuckets
         var held: Set<ItemID> = []
         for bucket in all { for item in bucket.items { held.insert(item.id) } }
-        let sets = chooseArguments.sorted { UInt64(bitPattern: $0.key) < UInt64(bitPattern: $1.key) }
+        let sets = chooseArguments.sorted(by: { $0.key < $1.key })
         var table = TreeTable(map: self, sets: sets.map(\.value))
         for root in all.reversed().sorted(by: { $0.id < $1.id }) where !held.contains(root.id) {
             table.add(root.id, in: nil, weight: root.weight, depth: 0, to: &rows)

@@ -31,6 +31,11 @@ struct Draft {
         let kinds: [Bucket.Kind] = [.straw2, .straw, .tree, .list]
         let kind = kinds.first { tunables.allowedBucketKinds & 1 << UInt32($0.rawValue) != 0 } ?? .straw2
         buckets[id] = Bucket(id: id, name: name, type: type, kind: kind)
+        // Like all others it gets weight sets, or its parent's would count it as nothing for ever.
+        for set in arguments.keys where kind == .straw2 {
+            let positions = arguments[set]?.replacements.values.lazy.map(\.weightSets.count).first { $0 > 0 } ?? 1
+            arguments[set]?.replacements[id] = .init(weightSets: Array(repeating: [], count: positions))
+        }
         return id
     }
 

@@ -13,9 +13,9 @@ enum MapBench {
         let pool = map.poolsInOrder[0]
         var buffer = OSDMap.PlacementBuffer()
         map.place(0, in: pool, into: &buffer)
-        let before = allocations_of_this_thread()
+        let before = allocation_count()
         var sum = placeAll(map, pool, &buffer)
-        let allocations = allocations_of_this_thread() - before
+        let allocations = allocation_count() - before
         let all = Bench.best(of: 5) { sum &+= placeAll(map, pool, &buffer) }
         Bench.show("all groups, ms", decimal(all * 1000))
         Bench.show("one group, µs", decimal(all / Double(groups) * 1e6))

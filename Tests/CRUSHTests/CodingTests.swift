@@ -23,36 +23,12 @@ import Wire
         }
     }
 
-    /// Flipped bits and cut ends are refused or give another valid map, which can be mapped, written and encoded.
-    @Test func damageNeverCrashes() throws {
-        var random = Seeded(testSeed("damageNeverCrashes"))
-        var accepted = 0
-        for _ in 0..<10 {
-            var maker = MapMaker(Seeded(random.next()))
-            let bytes = encode(try maker.make())
-            for _ in 0..<20 {
-                let cut = Int.random(in: 0..<bytes.count, using: &random)
-                #expect(throws: WireError.self) { try decode(bytes[0..<cut]) }
-            }
-            for _ in 0..<500 {
-                var damaged = bytes.array
-                for _ in 0..<Int.random(in: 1...3, using: &random) {
-                    let place = Int.random(in: 0..<damaged.count, using: &random)
-                    damaged[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
-                }
-                guard let map = try? decode(Bytes(damaged)) else { continue }
-                accepted += 1
-                var result: [ItemID] = []
-                let weights = [CRUSHWeight](repeating: .one, count: 200)
-                for rule in map.rules {
-                    map.map(rule: rule.id, input: UInt32(accepted), count: 3, weights: weights, into: &result)
-                }
-                #expect(try decode(encode(map)) == map)
-                #expect(!map.text.isEmpty)
-            }
-        }
-        print("damageNeverCrashes: \(accepted) of 5000 damaged maps were valid")
-        #expect(accepted > 0)
+    /// Cut ends and other versions are refused.
+    @Test func damageIsNoticed() throws {
+        var maker = MapMaker(Seeded(testSeed("damageIsNoticed")))
+        let bytes = encode(try maker.make())
+        for cut in 0..<bytes.count { #expect(throws: WireError.self) { try decode(bytes[0..<cut]) } }
+        #expect(throws: WireError.self) { try decode(Bytes([1, 1] + bytes.array[2...])) }
     }
 
     /// Valid parts, for breaking one at a time.

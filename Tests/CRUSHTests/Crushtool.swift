@@ -68,7 +68,10 @@ final class Crushtool {
         let status = try wait(pid)
         guard status == 0 else {
             let words = arguments.joined(separator: " ")
-            throw Failure(description: "crushtool \(words): status \(status): \(try read("err").prefix(2000))")
+            throw Failure(
+                description:
+                    "crushtool \(words): status \(status): \(try read("err").prefix(2000))\n\(arguments.first == "-c" ? try read("map.txt") : "")"
+            )
         }
         return try read("out")
     }

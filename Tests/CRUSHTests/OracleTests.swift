@@ -25,7 +25,9 @@ import Wire
             try trial.run(on: map, write: { ours += $0 }, remark: { _ in })
             guard ours == theirs else {
                 let pair = zip(lines(ours), lines(theirs)).first { $0 != $1 }
-                Issue.record("round \(round): ours '\(pair?.0 ?? "")', theirs '\(pair?.1 ?? "")'\n\(map.text)")
+                Issue.record(
+                    "round \(round): ours '\(pair?.0 ?? "")', theirs '\(pair?.1 ?? "")'\n\(arguments(for: trial))\n\(map.text)"
+                )
                 return
             }
             mappings += map.rules.count * trial.inputs.count
@@ -202,6 +204,7 @@ extension CRUSHMap {
         let rounded = buckets.map { bucket in
             var bucket = bucket
             for index in bucket.items.indices { bucket.items[index].weight.rawValue &= ~0x1fff }
+            if bucket.kind == .uniform { for index in bucket.items.indices { bucket.items[index].weight = .one } }
             bucket.table = nil
             return bucket
         }

@@ -86,7 +86,8 @@ struct MapMaker {
             ? 0 : Int.random(in: below.isEmpty ? 1...12 : 2...(below.count > 2 ? 3 : 5), using: &random)
         // In a tree without any weight crushtool reads behind the items, unless they are a power of two.
         if kind == .tree { fanOut = [1, 2, 4, 8].last { $0 <= fanOut } ?? 0 }
-        let uniform = deviceWeight()
+        // crushtool refuses to make a uniform bucket whose items have no weight.
+        let uniform = max(deviceWeight(), CRUSHWeight(grain))
         for _ in 0..<fanOut {
             // Now and then a level is left out, or a device stands beside buckets.
             if below.isEmpty || random.oneIn(15) {
@@ -143,7 +144,9 @@ struct MapMaker {
         var sets: [Int64: ChooseArguments] = [:]
         for set in [ChooseArguments.defaultSet, 0, 5] where random.oneIn(2) {
             var arguments = ChooseArguments()
-            for bucket in map.buckets + map.shadowBuckets where !bucket.items.isEmpty && random.oneIn(2) {
+            // Of other kinds crushtool drops them when it reads the compiled form.
+            for bucket in map.buckets + map.shadowBuckets
+            where bucket.kind == .straw2 && !bucket.items.isEmpty && random.oneIn(2) {
                 var replacement = ChooseArguments.Replacement()
                 for _ in 0..<Int.random(in: 0...3, using: &random) {
                     replacement.weightSets.append(bucket.items.map { _ in deviceWeight() })

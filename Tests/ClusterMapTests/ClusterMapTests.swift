@@ -89,18 +89,18 @@ import Wire
         let pool = try #require(map.pools[PoolID(1)])
         var buffer = OSDMap.PlacementBuffer()
         for seed in 0..<pool.groupCount { map.place(seed, in: pool, into: &buffer) }
-        let before = allocations_of_this_thread()
+        let before = allocation_count()
         var sum = 0
         for round in 0..<10_000 as Range<UInt32> {
             map.place(round % pool.groupCount, in: pool, into: &buffer)
             sum += buffer.acting.count
         }
-        let allocations = allocations_of_this_thread() - before
+        let allocations = allocation_count() - before
         #expect(allocations == 0)
         #expect(sum > 20_000)
         // The counter counts.
         let more = [UInt8](repeating: 1, count: 100_000 + sum)
-        #expect(allocations_of_this_thread() - before > 0 && more[sum] == 1)
+        #expect(allocation_count() - before > 0 && more[sum] == 1)
     }
 
     @Test func anIncrementChangesExceptionsAndTakesThemOut() throws {
