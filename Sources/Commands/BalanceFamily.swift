@@ -37,7 +37,7 @@ extension Administration {
         map path: String, pools names: [String], limit: Int?, output: Output
     ) throws(CommandError) {
         let map: OSDMap
-        let bytes = try LocalFile.read(path, atMost: MapLimits.encodedSize)
+        let bytes = try LocalFile.read(path, atMost: MapLimits.encodedSize, what: "an OSD map")
         do throws(WireError) { map = try OSDMap(decoding: bytes) } catch {
             throw CommandError(errno: EINVAL, "'\(path)' is no OSD map as `osd getmap` writes it: \(error)")
         }

@@ -109,7 +109,8 @@ extension Administration {
 
     /// Replaces the CRUSH map by that in a file.
     public func setCRUSHMap(from path: String) async throws(CommandError) {
-        try await change("osd setcrushmap", [:], input: try LocalFile.read(path, atMost: MonitorLimits.input))
+        try await change(
+            "osd setcrushmap", [:], input: try LocalFile.read(path, atMost: MonitorLimits.input, what: "a CRUSH map"))
     }
 
     private static func lines(_ names: [String]) -> String { names.map { $0 + "\n" }.joined() }

@@ -31,7 +31,7 @@ import Wire
         #expect(try say(2, "osd crush add-bucket", rack) == "0 bucket 'rack0' already exists")
         #expect(
             try say(3, "osd crush move", ["name": "host1", "args": "root=default rack=rack0"])
-                == "0 moved item id -4 name 'host1' to location at rack0 in default in crush map")
+                == "0 moved item id -3 name 'host1' to location at rack0 in default in crush map")
         #expect(
             try say(4, "osd crush set", ["ids": "osd.7", "weight": "2.5", "args": "rack=rack0 host=host9"])
                 == "0 set item id 7 name 'osd.7' weight 2.5 at host9 in rack0 in crush map")
@@ -244,7 +244,7 @@ import Wire
         let nowhere: [Rule.Step] = [.take(ItemID(-1)), .chooseLeafFirstN(count: 0, type: rack), .emit]
         try refused(4, try rule(.replicated, 1...10, nowhere), "64 of the 64 groups of pool 'rbd' would have no OSD")
         crush = world.map.crush
-        for osd in 0..<8 { try crush.remove(OSDID(osd)) }
+        for osd in 0..<8 as Range<Int32> { try crush.remove(OSDID(osd)) }
         try refused(5, crush.compiled, "no OSD")
         try refused(6, Bytes("noise"), "not valid")
         try refused(7, Bytes([0, 0, 1, 0] + [UInt8](repeating: 0xff, count: 100)), "not valid")
