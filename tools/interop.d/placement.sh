@@ -30,6 +30,8 @@ n osd crush rule create-replicated fast default osd ssd
 n osd tree >"$work/tree"
 grep -Eq '^ *0 +ssd +1\.00000 +osd\.0 +up +1\.00000 +1\.00000$' "$work/tree" || fail "osd tree: $(<"$work/tree")"
 [[ $(n osd crush rule ls) == $'replicated_rule\nfast' ]] || fail "rule ls"
+empty=$(n osd tree --format json | jq -r '.nodes[] | select(.children == []).name')
+n osd crush rm "$empty"
 n osd tree --format json | jq -e '.nodes[0].name == "default" and (.nodes | length) == 10' >/dev/null || fail "tree as JSON"
 
 # The CRUSH map goes to crushtool and comes back the same; what crushtool changes is taken.
