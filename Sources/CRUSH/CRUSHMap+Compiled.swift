@@ -145,8 +145,7 @@ extension CRUSHMap {
         let sets = chooseArguments.sorted(by: { $0.key < $1.key })
         w.writeArray(sets) { w, set in
             w.writeI64(set.key)
-            let replacements = set.value.replacements.filter { !$0.value.weightSets.isEmpty || !$0.value.ids.isEmpty }
-            w.writeArray(replacements.sorted { $0.key > $1.key }) { w, entry in
+            w.writeArray(set.value.replacements.sorted { $0.key > $1.key }) { w, entry in
                 w.writeU32(UInt32(-1 - entry.key.rawValue))
                 w.writeArray(entry.value.weightSets) { w, weights in
                     w.writeArray(weights) { $0.writeU32($1.rawValue) }

@@ -111,7 +111,6 @@ extension CRUSHMap {
         for (set, arguments) in chooseArguments.sorted(by: { $0.key < $1.key }) {
             text += "choose_args \(UInt64(bitPattern: set)) {\n"
             for (id, replacement) in arguments.replacements.sorted(by: { $0.key > $1.key }) {
-                if replacement.weightSets.isEmpty, replacement.ids.isEmpty { continue }
                 text += "  {\n    bucket_id \(id)\n"
                 if !replacement.weightSets.isEmpty {
                     text += "    weight_set [\n"

@@ -64,7 +64,11 @@ public struct CRUSHMap: Sendable {
         types = parts.types
         devices = parts.devices.sorted { $0.id < $1.id }
         rules = parts.rules.sorted { $0.id < $1.id }
-        chooseArguments = parts.chooseArguments
+        // What replaces nothing has no place in the compiled form.
+        chooseArguments = parts.chooseArguments.mapValues { arguments in
+            ChooseArguments(
+                replacements: arguments.replacements.filter { !$0.value.weightSets.isEmpty || !$0.value.ids.isEmpty })
+        }
         classes = parts.classes.sorted { $0.id < $1.id }
         var buckets = parts.buckets.sorted { $0.id > $1.id }
         var shadows = (parts.shadowBuckets ?? []).sorted { $0.id > $1.id }
@@ -78,7 +82,7 @@ public struct CRUSHMap: Sendable {
         shadowBuckets = Self.withTables(shadows, tunables)
         let all = self.buckets + shadowBuckets
         try validation.check(rules: rules, buckets: all)
-        try validation.check(chooseArguments, buckets: all)
+        try validation.check(parts.chooseArguments, buckets: all)
         layout = Layout(buckets: all, rules: rules, arguments: chooseArguments)
     }
 
