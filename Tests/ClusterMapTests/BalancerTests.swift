@@ -213,6 +213,50 @@ import Wire
             plan.moves.count <= plan.leastMoves + plan.leastMoves / 5 + 2, "\(plan.moves.count) of \(plan.leastMoves)")
     }
 
+    /// Weights of any size, OSDs that are out, half in or down: what cannot be level is named, and the rest is level.
+    @Test(arguments: 0..<60) func whateverTheWeightsWhatIsNotLevelIsNamed(_ round: Int) throws {
+        var generator = Seeded(state: Self.seed &+ 5000 &+ UInt64(round))
+        var shape = Shape()
+        shape.failureDomain = ["osd", "host", "rack"].randomElement(using: &generator)!
+        shape.racks = Int.random(in: 3...5, using: &generator)
+        shape.hosts = Int.random(in: 1...4, using: &generator)
+        shape.osds = Int.random(in: 1...5, using: &generator)
+        shape.weights = [1, 2, 4, 8, 0.5]
+        shape.size = UInt8.random(in: 2...3, using: &generator)
+        shape.groups = (0..<Int.random(in: 1...3, using: &generator)).map { _ in
+            UInt32.random(in: 8...200, using: &generator)
+        }
+        if round % 3 == 2 { (shape.kind, shape.size) = (.erasure, 3) }
+        var map = try map(shape, using: &generator)
+        for osd in map.osds.keys {
+            switch Int.random(in: 0..<20, using: &generator) {
+            case 0: map.osds[osd]?.reweight = 0
+            case 1: map.osds[osd]?.reweight = 0x8000
+            case 2: map.osds[osd]?.isUp = false
+            default: break
+            }
+        }
+        let plan = Balancer.plan(for: map)
+        let next = applied(plan, to: map)
+        let note = "seed \(Self.seed) round \(round): \(shape), \(plan.bindings.map(\.reason))"
+        var above: [OSDID: ItemID] = [:]
+        for osd in map.osds.keys { above[osd] = ancestor(osd, shape.failureDomain, map.crush) }
+        for pool in next.poolsInOrder {
+            for (old, new) in zip(map.placements(of: pool), next.placements(of: pool)) {
+                let (before, after) = (old.up.filter { $0 != .none }, new.up.filter { $0 != .none })
+                #expect(Set(after.map { above[$0] }).count == after.count, "\(note)")
+                #expect(after.count == before.count, "\(note)")
+            }
+            let spread = try #require(plan.after[pool.id])
+            #expect(spread.isWithinOne || plan.bindings.contains { $0.pool == pool.id }, "\(spread) \(note)")
+            let first = try #require(plan.before[pool.id])
+            #expect(
+                spread.highest <= max(first.highest, 1.0001) && spread.lowest >= min(first.lowest, -1.0001), "\(note)")
+        }
+        if plan.after.values.contains(where: { !$0.isWithinOne }) { print("not level: \(note)") }
+        #expect(next.staleUpmaps.isEmpty, "\(note)")
+    }
+
     @Test func aDomainThatBindsIsNamed() throws {
         var generator = Seeded(state: 1)
         var map = try map(Shape(hosts: 3, osds: 2, size: 2, groups: [64]), using: &generator)

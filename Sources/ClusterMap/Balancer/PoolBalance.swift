@@ -78,16 +78,26 @@ struct PoolBalance {
     // MARK: Ideals
 
     /// Deals the copies that a part of the rule has on OSDs that take part to these by weight and reweight, no domain more
-    /// than it can hold.
+    /// than it can hold: a copy on an OSD that does not take part keeps its place in the domains above.
     private mutating func share(_ number: Int, _ map: OSDMap) {
         let part = shape.parts[number]
         var weights: [Double] = Array(repeating: 0, count: part.domains.count)
         var below: [[OSDID]] = Array(repeating: [], count: part.domains.count)
         var top: [OSDID] = []
         var copies = 0.0
-        for osd in part.osds where takesPart.indices.contains(Int(osd.rawValue)) && takesPart[Int(osd.rawValue)] {
+        var kept = [Int](repeating: 0, count: part.domains.count)
+        for osd in part.osds where takesPart.indices.contains(Int(osd.rawValue)) {
             guard let place = shape.place(of: osd) else { continue }
-            copies += Double(holders[Int(osd.rawValue)].count)
+            let held = holders[Int(osd.rawValue)].count
+            guard takesPart[Int(osd.rawValue)] else {
+                var domain = place.domain
+                while domain >= 0 {
+                    kept[domain] += held
+                    domain = part.domains[domain].parent
+                }
+                continue
+            }
+            copies += Double(held)
             if place.domain < 0 { top.append(osd) } else { below[place.domain].append(osd) }
             var domain = place.domain
             while domain >= 0 {
@@ -97,18 +107,20 @@ struct PoolBalance {
         }
         var shares: [Double] = Array(repeating: 0, count: part.domains.count)
         for level in part.levels.indices {
-            let limit = Double(part.levels[level].capacity) * Double(pool.groupCount)
+            let limit = part.levels[level].capacity * Int(pool.groupCount)
             let parents = level == 0 ? [-1] : part.domains.indices.filter { part.domains[$0].level == level - 1 }
             for parent in parents {
                 let children = part.domains.indices.filter {
                     part.domains[$0].level == level && part.domains[$0].parent == parent
                 }
                 let amount = parent < 0 ? copies : shares[parent]
-                let dealt = Self.deal(amount, children.map { weights[$0] }, limit: limit)
+                let limits = children.map { Double(max(0, limit - kept[$0])) }
+                let dealt = Self.deal(amount, children.map { weights[$0] }, limits)
                 for (child, share) in zip(children, dealt.shares) { shares[child] = share }
                 for index in dealt.bound {
                     let bucket = part.domains[children[index]].bucket
-                    bind(bucket, wants: dealt.wants[index], holds: limit, capacity: part.levels[level].capacity, map)
+                    let (wants, capacity) = (dealt.wants[index], part.levels[level].capacity)
+                    bind(bucket, wants: wants, holds: limit, kept: kept[children[index]], capacity: capacity, map)
                 }
             }
         }
@@ -118,11 +130,12 @@ struct PoolBalance {
 
     private mutating func deal(_ amount: Double, to osds: [OSDID], _ map: OSDMap) {
         guard !osds.isEmpty else { return }
-        let dealt = Self.deal(amount, osds.map { weight($0, map) }, limit: Double(pool.groupCount))
+        let limits = osds.map { _ in Double(pool.groupCount) }
+        let dealt = Self.deal(amount, osds.map { weight($0, map) }, limits)
         for (osd, share) in zip(osds, dealt.shares) { ideals[Int(osd.rawValue)] = share }
         for index in dealt.bound {
-            let item = ItemID(osds[index])
-            bind(item, wants: dealt.wants[index], holds: Double(pool.groupCount), capacity: 1, map)
+            let (item, wants) = (ItemID(osds[index]), dealt.wants[index])
+            bind(item, wants: wants, holds: Int(pool.groupCount), kept: 0, capacity: 1, map)
         }
     }
 
@@ -130,8 +143,10 @@ struct PoolBalance {
         Double(shape.place(of: osd)?.weight ?? 0) * Double(map.osds.reweights[Int(osd.rawValue)].rawValue) / 65536
     }
 
-    private mutating func bind(_ item: ItemID, wants: Double, holds: Double, capacity: Int, _ map: OSDMap) {
-        guard wants > holds + 1 else { return }
+    private mutating func bind(
+        _ item: ItemID, wants: Double, holds: Int, kept: Int, capacity: Int, _ map: OSDMap
+    ) {
+        guard wants > Double(holds - kept) + 1 else { return }
         let bucket = map.crush.bucket(item)
         let type = bucket.flatMap { map.crush.types[$0.type] } ?? "osd"
         let name = bucket?.name ?? item.osd?.description ?? "\(item)"
@@ -139,12 +154,13 @@ struct PoolBalance {
             BalancePlan.Binding(
                 pool: pool.id, domain: name,
                 reason: "pool '\(pool.name)': the weight of \(type) '\(name)' asks for \(Int(wants.rounded())) copies, "
-                    + "but a group may have \(capacity) of its \(pool.size) there, which makes \(Int(holds))"))
+                    + "but a group may have \(capacity) of its \(pool.size) there, which makes \(holds)"
+                    + (kept == 0 ? "" : ", \(kept) of them on OSDs that are down")))
     }
 
-    /// Deals an amount by weight, nobody more than the limit; what those at the limit cannot hold goes to the others.
+    /// Deals an amount by weight, nobody more than their limit; what those at the limit cannot hold goes to the others.
     private static func deal(
-        _ amount: Double, _ weights: [Double], limit: Double
+        _ amount: Double, _ weights: [Double], _ limits: [Double]
     ) -> (shares: [Double], bound: [Int], wants: [Double]) {
         let total = weights.reduce(0, +)
         guard total > 0 else { return (weights.map { _ in 0 }, [], weights.map { _ in 0 }) }
@@ -154,16 +170,16 @@ struct PoolBalance {
         while true {
             let free = weights.indices.filter { !bound.contains($0) }
             let weight = free.reduce(0) { $0 + weights[$1] }
-            let rest = amount - Double(bound.count) * limit
+            let rest = amount - bound.reduce(0) { $0 + limits[$1] }
             var isDone = true
             for index in free where weight > 0 {
                 shares[index] = max(0, rest) * weights[index] / weight
-                if shares[index] > limit {
+                if shares[index] > limits[index] {
                     bound.insert(index)
                     isDone = false
                 }
             }
-            for index in bound { shares[index] = limit }
+            for index in bound { shares[index] = limits[index] }
             if isDone { return (shares, bound.sorted(), wants) }
         }
     }
