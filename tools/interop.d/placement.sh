@@ -53,9 +53,22 @@ refused 2 "$work/absent" osd setcrushmap -i "$work/absent"
 truncate -s 65M "$work/huge"
 refused 27 "MiB" osd setcrushmap -i "$work/huge"
 
-# Where an object is, as crushtool's rule has it.
-n osd map rbd rbd_directory | grep -Eq "^osdmap e[0-9]+ pool 'rbd' \(1\) object 'rbd_directory' -> pg 1\.[0-9a-f]+ \(1\.[0-9a-f]+\) -> up \(\[[0-9],[0-9],[0-9]\], p[0-9]\) acting" ||
-  fail "osd map: $(n osd map rbd rbd_directory)"
+# The same hierarchy and the same places of objects in an OSD map of Ceph that has this CRUSH map.
+{
+  osdmaptool --createsimple 4 --pg-bits 4 --with-default-pool "$work/ceph"
+  osdmaptool "$work/ceph" --import-crush "$work/crush" --clobber
+} >"$work/log/osdmaptool.txt" 2>&1
+nodes='[.nodes[] | {id, name, type, type_id, device_class, children}]'
+diff <(osdmaptool "$work/ceph" --tree=json 2>/dev/null | jq -S "$nodes") <(n osd tree --format json | jq -S "$nodes") ||
+  fail "osd tree differs from osdmaptool --tree"
+for ((i = 0; i < 40; i++)); do
+  theirs=$(osdmaptool "$work/ceph" --mark-up-in --test-map-object "object.$i" --pool 1 2>/dev/null | sed -n 's/.* -> \(.*\) -> \[\(.*\)\]/\1 \2/p')
+  ours=$(n osd map rbd "object.$i" --format json | jq -r '"\(.pgid) \(.acting | join(","))"')
+  [[ -n $ours && $ours == "$theirs" ]] || fail "object.$i is on $ours, osdmaptool says $theirs"
+done
+n osd map rbd rbd_directory >"$work/where"
+grep -Eq "^osdmap e[0-9]+ pool 'rbd' \(1\) object 'rbd_directory' -> pg 1\.[0-9a-f]+ \(1\.[0-9a-f]+\) -> up \(\[[0-9],[0-9],[0-9]\], p[0-9]\) acting" \
+  "$work/where" || fail "osd map: $(<"$work/where")"
 refused 2 "pool 'none'" osd map none x
 
 # Weights, affinity, upmaps, and the balancer.

@@ -7,22 +7,22 @@ import Wire
 struct CephMap: Decodable {
     struct Pool: Decodable {
         var pool: Int64
-        var pool_name: String
+        var poolName: String
         var type: UInt8
         var size: UInt8
-        var min_size: UInt8
-        var crush_rule: Int32
-        var object_hash: UInt8
-        var pg_num: UInt32
-        var pg_placement_num: UInt32
-        var flags_names: String
+        var minSize: UInt8
+        var crushRule: Int32
+        var objectHash: UInt8
+        var pgNum: UInt32
+        var pgPlacementNum: UInt32
+        var flagsNames: String
     }
 
     struct OSD: Decodable {
         var osd: Int32
         var up: Int
         var weight: Double
-        var primary_affinity: Double
+        var primaryAffinity: Double
     }
 
     struct List: Decodable {
@@ -56,10 +56,10 @@ struct CephMap: Decodable {
 
     var pools: [Pool]
     var osds: [OSD]
-    var pg_upmap: [List]
-    var pg_upmap_items: [Items]
-    var pg_temp: [List]
-    var primary_temp: [Primary]
+    var pgUpmap: [List]
+    var pgUpmapItems: [Items]
+    var pgTemp: [List]
+    var primaryTemp: [Primary]
 
     /// Our map with the same contents.
     func map(_ crush: CRUSHMap) throws -> OSDMap {
@@ -67,12 +67,12 @@ struct CephMap: Decodable {
         map.epoch = Epoch(1)
         for pool in pools {
             var ours = ClusterMap.Pool(
-                id: PoolID(pool.pool), name: pool.pool_name, size: pool.size, minSize: pool.min_size,
-                groupCount: pool.pg_num, rule: pool.crush_rule, created: Epoch(1))
-            ours.placementGroupCount = pool.pg_placement_num
+                id: PoolID(pool.pool), name: pool.poolName, size: pool.size, minSize: pool.minSize,
+                groupCount: pool.pgNum, rule: pool.crushRule, created: Epoch(1))
+            ours.placementGroupCount = pool.pgPlacementNum
             ours.kind = try some(.init(rawValue: pool.type), "type \(pool.type)")
-            ours.objectHash = try some(.init(rawValue: pool.object_hash), "hash \(pool.object_hash)")
-            ours.hashesPoolNumber = pool.flags_names.split(separator: ",").contains("hashpspool")
+            ours.objectHash = try some(.init(rawValue: pool.objectHash), "hash \(pool.objectHash)")
+            ours.hashesPoolNumber = pool.flagsNames.split(separator: ",").contains("hashpspool")
             map.pools[ours.id] = ours
         }
         for osd in osds {
@@ -80,19 +80,19 @@ struct CephMap: Decodable {
             record.isUp = osd.up == 1
             record.endpoint = Endpoint(host: "127.0.0.1", port: 6800)
             record.reweight = UInt32((osd.weight * 65536).rounded())
-            record.primaryAffinity = UInt32((osd.primary_affinity * 65536).rounded())
+            record.primaryAffinity = UInt32((osd.primaryAffinity * 65536).rounded())
             map.osds[OSDID(osd.osd)] = record
         }
-        for each in pg_upmap { map.exceptions.upmaps[try group(each.pgid)] = each.osds.map { OSDID($0) } }
-        for each in pg_upmap_items {
+        for each in pgUpmap { map.exceptions.upmaps[try group(each.pgid)] = each.osds.map { OSDID($0) } }
+        for each in pgUpmapItems {
             map.exceptions.upmapItems[try group(each.pgid)] = each.mappings.map {
                 UpmapItem(from: OSDID($0.from), to: OSDID($0.to))
             }
         }
-        for each in pg_temp { map.exceptions.temporary[try group(each.pgid)] = each.osds.map { OSDID($0) } }
-        for index in stride(from: 0, to: primary_temp.count, by: 2) {
-            guard case .group(let name) = primary_temp[index], case .osd(let osd) = primary_temp[index + 1] else {
-                throw Tool.Failure(description: "primary_temp: \(primary_temp)")
+        for each in pgTemp { map.exceptions.temporary[try group(each.pgid)] = each.osds.map { OSDID($0) } }
+        for index in stride(from: 0, to: primaryTemp.count, by: 2) {
+            guard case .group(let name) = primaryTemp[index], case .osd(let osd) = primaryTemp[index + 1] else {
+                throw Tool.Failure(description: "primary_temp: \(primaryTemp)")
             }
             map.exceptions.temporaryPrimaries[try group(name)] = OSDID(osd)
         }
@@ -112,6 +112,8 @@ struct CephMap: Decodable {
         try tool.run([path, "--export-crush", tool.file("crush")])
         let crush = try CRUSHMap(compiled: Bytes([UInt8](Data(contentsOf: URL(fileURLWithPath: tool.file("crush"))))))
         let start = json.firstIndex(of: "{") ?? json.startIndex
-        return try JSONDecoder().decode(CephMap.self, from: Data(json[start...].utf8)).map(crush)
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(CephMap.self, from: Data(json[start...].utf8)).map(crush)
     }
 }
