@@ -56,7 +56,7 @@ refused 27 "MiB" osd setcrushmap -i "$work/huge"
 # The same hierarchy and the same places of objects in an OSD map of Ceph that has this CRUSH map.
 {
   osdmaptool --createsimple 4 --pg-bits 4 --with-default-pool "$work/ceph"
-  osdmaptool "$work/ceph" --import-crush "$work/crush" --clobber
+  osdmaptool "$work/ceph" --import-crush "$work/crush"
 } >"$work/log/osdmaptool.txt" 2>&1
 nodes='[.nodes[] | {id, name, type, type_id, device_class, children}]'
 diff <(osdmaptool "$work/ceph" --tree=json 2>/dev/null | jq -S "$nodes") <(n osd tree --format json | jq -S "$nodes") ||
