@@ -102,11 +102,15 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
 
+        .executableTarget(
+            name: "bench", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+
         .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(
             name: "MonitorTests",
             dependencies: [
-                "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "Protocol", "Wire", logging,
+                "CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "Protocol", "Wire",
+                logging,
             ] + nio,
             swiftSettings: settings),
         .testTarget(
@@ -126,7 +130,9 @@ let package = Package(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
             swiftSettings: settings),
         .testTarget(
-            name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+            name: "ClusterMapTests", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"],
+            exclude: ["Fixtures"],
+            swiftSettings: settings),
         .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),

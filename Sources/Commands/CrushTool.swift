@@ -82,10 +82,10 @@ public struct CrushTool: Sendable {
             throw CommandError(errno: EINVAL, error.description)
         }
         if decompiles {
-            if let output { try Self.save(Bytes(Array(map.text.utf8)), to: output) }
+            if let output { try LocalFile.write(Bytes(Array(map.text.utf8)), to: output) }
         } else if isModified {
             if let output {
-                try Self.save(map.compiled, to: output)
+                try LocalFile.write(map.compiled, to: output)
             } else {
                 write("crushtool successfully built or modified map.  Use '-o <file>' to write it out.\n")
             }
@@ -123,30 +123,9 @@ public struct CrushTool: Sendable {
     private static func parse(
         _ path: String, _ body: (Bytes) throws(CRUSHError) -> CRUSHMap
     ) throws(CommandError) -> CRUSHMap {
-        let bytes = try load(path)
+        let bytes = try LocalFile.read(path, atMost: CRUSHLimits.fileBytes, what: "a map")
         do throws(CRUSHError) { return try body(bytes) } catch {
             throw CommandError(errno: EINVAL, "\(path): \(error)")
-        }
-    }
-
-    /// The bytes of a file of bounded size: refused by its size before it is read, and whatever is no file while it is read.
-    private static func load(_ path: String) throws(CommandError) -> Bytes {
-        let descriptor = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw CommandError(errno: errno, "\(path): \(String(cString: strerror(errno)))") }
-        defer { if descriptor != STDIN_FILENO { close(descriptor) } }
-        let tooLarge = CommandError(
-            errno: EFBIG, "\(path): a map has at most \(CRUSHLimits.fileBytes >> 20) MiB")
-        var status = stat()
-        if fstat(descriptor, &status) == 0, status.st_size > CRUSHLimits.fileBytes { throw tooLarge }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = Glibc.read(descriptor, &buffer, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw CommandError(errno: errno, "\(path): \(String(cString: strerror(errno)))") }
-            if count == 0 { return Bytes(bytes) }
-            bytes.append(contentsOf: buffer[..<count])
-            guard bytes.count <= CRUSHLimits.fileBytes else { throw tooLarge }
         }
     }
 
@@ -165,22 +144,6 @@ public struct CrushTool: Sendable {
             layers.append(CRUSHMap.Layer(name: words[start], kind: kind, size: size))
         }
         return layers
-    }
-
-    private static func save(_ bytes: Bytes, to path: String) throws(CommandError) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw CommandError(errno: errno, "\(path): \(String(cString: strerror(errno)))") }
-        defer { close(descriptor) }
-        var written = 0
-        let array = bytes.array
-        while written < array.count {
-            let count = array.withUnsafeBytes {
-                Glibc.write(descriptor, $0.baseAddress?.advanced(by: written), $0.count - written)
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw CommandError(errno: errno, "\(path): \(String(cString: strerror(errno)))") }
-            written += count
-        }
     }
 
     // MARK: Changing

@@ -4,6 +4,8 @@ import Protocol
 public enum MonitorBounds {
     /// Changes that wait while one is being stored. A command beyond that is refused, to be tried again.
     public static let waitingChanges = 4096
+    /// Bytes of files that came with the commands that wait. A command beyond that is refused, to be tried again.
+    public static let waitingInput = 64 << 20
     /// Answers to commands that are kept for a resend, the newest of all clients.
     public static let rememberedReplies = 1024
     /// Bytes of increments in one map update; a larger increment goes alone.
@@ -14,6 +16,8 @@ public enum MonitorBounds {
     public static let epochsBetweenFullMaps: UInt32 = 256
     /// Copies of placement groups that a new pool may bring each OSD to.
     public static let groupsPerOSD: UInt64 = 1000
+    /// Copies that one `osd balance` moves when nothing is said.
+    public static let balanceMoves = 10_000
     /// Lines of detail under one health check.
     public static let healthDetails = 50
     /// Bytes of a line that one check of the health shows.
@@ -24,6 +28,7 @@ public enum MonitorBounds {
     /// The relations between them.
     static func check() {
         precondition(updateBytes < MessageLimits.payload, "a map update must fit a message")
+        precondition(waitingInput >= MonitorLimits.input, "one command's file must be allowed to wait")
         precondition(line * healthDetails < MonitorLimits.output, "a check's details must fit a reply")
     }
 }

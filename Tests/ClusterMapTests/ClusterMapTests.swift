@@ -1,5 +1,7 @@
+import AllocationCounter
 import CRUSH
 import ClusterMap
+import Foundation
 import Testing
 import Wire
 
@@ -75,6 +77,147 @@ import Wire
             #expect(bits == 0 || value & (UInt32.max >> UInt32(32 - bits)) == now)
         }
         #expect(moved.count <= 1)
+    }
+
+    /// Where a group is costs no memory once the buffer has grown, whatever the map has of exceptions.
+    @Test func mappingAllocatesNothing() throws {
+        var map = try sample()
+        for number in 0..<4 { map.osds[OSDID(Int32(number))]?.primaryAffinity = 0x4000 }
+        map.exceptions.upmapItems[PGID(pool: PoolID(1), seed: 1)] = [UpmapItem(from: OSDID(0), to: OSDID(3))]
+        map.exceptions.upmaps[PGID(pool: PoolID(1), seed: 2)] = [OSDID(3), OSDID(1), OSDID(0)]
+        map.exceptions.temporary[PGID(pool: PoolID(1), seed: 3)] = [OSDID(1), OSDID(2)]
+        let pool = try #require(map.pools[PoolID(1)])
+        var buffer = OSDMap.PlacementBuffer()
+        for seed in 0..<pool.groupCount { map.place(seed, in: pool, into: &buffer) }
+        let before = allocation_count()
+        var sum = 0
+        for round in 0..<10_000 as Range<UInt32> {
+            map.place(round % pool.groupCount, in: pool, into: &buffer)
+            sum += buffer.acting.count
+        }
+        let allocations = allocation_count() - before
+        #expect(allocations == 0)
+        #expect(sum > 20_000)
+        // The counter counts.
+        let more = [UInt8](repeating: 1, count: 100_000 + sum)
+        #expect(allocation_count() - before > 0 && more[sum] == 1)
+    }
+
+    @Test func anIncrementChangesExceptionsAndTakesThemOut() throws {
+        let map = try sample()
+        let (first, second) = (PGID(pool: PoolID(1), seed: 1), PGID(pool: PoolID(1), seed: 2))
+        var increment = OSDMap.Increment(epoch: Epoch(2))
+        increment.exceptions.upmapItems = [first: [UpmapItem(from: OSDID(0), to: OSDID(3))]]
+        increment.exceptions.upmaps = [second: [OSDID(1), OSDID(2), OSDID(3)]]
+        increment.exceptions.temporary = [first: [OSDID(2), OSDID(1)], second: [OSDID(0), .none]]
+        increment.exceptions.temporaryPrimaries = [second: OSDID(3)]
+        increment.resultChecksum = Checksum.crc32c(map.changed(by: increment).encoded)
+        let next = try map.applying(try OSDMap.Increment(decoding: increment.encoded))
+        #expect(next.exceptions == increment.exceptions)
+        #expect(try OSDMap(decoding: next.encoded).exceptions == next.exceptions)
+        var back = OSDMap.Increment(epoch: Epoch(3))
+        back.exceptions.upmapItems = [first: []]
+        back.exceptions.upmaps = [second: []]
+        back.exceptions.temporary = [first: [], second: []]
+        back.exceptions.temporaryPrimaries = [second: .none]
+        #expect(!back.isEmpty)
+        back.resultChecksum = Checksum.crc32c(next.changed(by: back).encoded)
+        let last = try next.applying(try OSDMap.Increment(decoding: back.encoded))
+        #expect(last.exceptions.isEmpty)
+        // A pool goes with its exceptions.
+        var gone = OSDMap.Increment(epoch: Epoch(3))
+        gone.removedPools = [PoolID(1)]
+        #expect(next.changed(by: gone).exceptions.isEmpty)
+    }
+
+    @Test func theTableKeepsWhatPlacementAsks() {
+        var table = OSDTable()
+        var generator = BalancerTests.Seeded(state: 7)
+        var model: [OSDID: OSDRecord] = [:]
+        for round in 0..<2000 as Range<UInt64> {
+            let id = OSDID(Int32.random(in: 0..<40, using: &generator))
+            if Bool.random(using: &generator) {
+                var record = OSDRecord(uuid: UniqueID(high: round, low: 0))
+                record.reweight = UInt32.random(in: 0...0x10000, using: &generator)
+                table[id] = record
+                model[id] = record
+            } else {
+                table[id] = nil
+                model[id] = nil
+            }
+            #expect(table.count == model.count && table.isEmpty == model.isEmpty)
+            #expect(table.keys == model.keys.sorted())
+            #expect(table.map(\.value) == model.sorted { $0.key < $1.key }.map(\.value))
+            let reweights = (0..<40).map { model[OSDID($0)]?.reweight ?? 0 }
+            #expect(table.reweights.map(\.rawValue) == Array(reweights.prefix(table.reweights.count)))
+            #expect(reweights.dropFirst(table.reweights.count).allSatisfy { $0 == 0 })
+        }
+        var other = OSDTable()
+        for (id, record) in model { other[id] = record }
+        #expect(other == table)
+        #expect(table[OSDID(-1)] == nil && table[.none] == nil)
+    }
+
+    /// What a peer sends is a map, or an error: never a crash.
+    @Test func noiseIsRefused() throws {
+        var map = try sample()
+        map.exceptions.upmapItems[PGID(pool: PoolID(1), seed: 1)] = [UpmapItem(from: OSDID(0), to: OSDID(3))]
+        map.exceptions.temporary[PGID(pool: PoolID(1), seed: 3)] = [OSDID(1), OSDID(2)]
+        var increment = OSDMap.Increment(epoch: Epoch(2))
+        increment.osds[OSDID(1)] = map.osds[OSDID(1)]
+        increment.exceptions = map.exceptions
+        increment.crush = map.crush
+        var generator = BalancerTests.Seeded(state: BalancerTests.seed)
+        var understood = 0
+        for whole in [map.encoded.array, increment.encoded.array] {
+            for length in 0..<whole.count {
+                let cut = Bytes(Array(whole[..<length]))
+                #expect(throws: WireError.self) { _ = try OSDMap(decoding: cut) }
+                #expect(throws: WireError.self) { _ = try OSDMap.Increment(decoding: cut) }
+            }
+            for _ in 0..<20_000 {
+                var bytes = whole
+                for _ in 0...Int.random(in: 0..<4, using: &generator) {
+                    bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(
+                        in: 0...255, using: &generator)
+                }
+                if let map = try? OSDMap(decoding: Bytes(bytes)) {
+                    understood += 1
+                    for pool in map.poolsInOrder where pool.groupCount < 1000 { _ = map.placements(of: pool) }
+                    _ = map.staleUpmaps
+                }
+                if let change = try? OSDMap.Increment(decoding: Bytes(bytes)) { _ = try? map.applying(change) }
+            }
+        }
+        #expect(understood > 100)
+    }
+
+    @Test func versionOneIsStillRead() throws {
+        // A pool of version 1: no kind, no hash, no flag.
+        let old = Bytes.encoding { writer in
+            writer.versioned(1) { w in
+                w.writeI64(3)
+                w.writeString("old")
+                w.writeU8(3)
+                w.writeU8(2)
+                w.writeU32(8)
+                w.writeU32(8)
+                w.writeI32(0)
+                w.writeU32(1)
+                w.writeString("rbd")
+            }
+        }
+        var reader = ByteReader(old)
+        let pool = try Pool(from: &reader)
+        #expect(pool.name == "old" && pool.kind == .replicated && pool.objectHash == .rjenkins && pool.hashesPoolNumber)
+    }
+
+    @Test func groupsAreNamedAsAdministratorsNameThem() {
+        #expect(PGID("1.2f") == PGID(pool: PoolID(1), seed: 0x2f))
+        #expect(PGID("12.0")?.description == "12.0")
+        for bad in ["", "1", "1.", ".1", "1.x", "-1.0", "1.1.1", "1.123456789", "1.-1", "1.+1"] {
+            #expect(PGID(bad) == nil)
+        }
     }
 
     @Test func endpointsParse() {

@@ -1,4 +1,5 @@
 import Commands
+import Foundation
 import Monitor
 import Protocol
 import Synchronization
@@ -14,7 +15,9 @@ private final class OneAnswer: CommandAnswering {
         reply = CommandReply(number: 1, errno: errno, message: message, output: Bytes(json))
     }
 
-    func ask(_ words: [String], _ arguments: [String: String]) async throws(CommandError) -> CommandReply {
+    func ask(
+        _ words: [String], _ arguments: [String: String], _ input: Bytes
+    ) async throws(CommandError) -> CommandReply {
         let pairs = arguments.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }
         asked.withLock { $0.append(words.joined(separator: " ") + pairs.joined()) }
         return reply
@@ -92,18 +95,137 @@ private final class OneAnswer: CommandAnswering {
 
     @Test func theTreeIsIndented() async throws {
         let json = """
-            {"nodes":[{"id":-1,"name":"default","type":"root","crush_weight":0.0293,"depth":0,"children":[-2]},
-            {"id":-2,"name":"pearl","type":"host","crush_weight":0.0293,"depth":1,"children":[0]},
-            {"id":0,"name":"osd.0","type":"osd","crush_weight":0.00977,"depth":2,"status":"up","reweight":1}],"stray":[]}
+            {"nodes":[{"id":-1,"name":"default","type":"root","type_id":11,"crush_weight":0.0293,"depth":0,"children":[-2]},
+            {"id":-2,"name":"pearl","type":"host","type_id":1,"crush_weight":0.0293,"depth":1,"children":[0]},
+            {"id":0,"device_class":"ssd","name":"osd.0","type":"osd","type_id":0,"crush_weight":0.00977,"depth":2,"exists":1,
+            "status":"up","reweight":1,"primary_affinity":0.5}],"stray":[{"id":7,"name":"osd.7","type":"osd","type_id":0,
+            "crush_weight":0,"depth":0,"exists":0,"status":"down","reweight":0,"primary_affinity":1}]}
             """
         let screen = Screen()
         try await Administration(monitor: OneAnswer(json), output: screen.output()).osdTree()
         let lines = screen.shown.split(separator: "\n")
-        #expect(lines[0].split(separator: " ") == ["ID", "WEIGHT", "TYPE", "NAME", "STATUS", "REWEIGHT"])
+        #expect(
+            lines[0].split(separator: " ") == [
+                "ID", "CLASS", "WEIGHT", "TYPE", "NAME", "STATUS", "REWEIGHT", "PRI-AFF",
+            ])
         #expect(lines[2].contains("    host pearl"))
         #expect(lines[3].contains("        osd.0"))
+        #expect(lines[3].split(separator: " ") == ["0", "ssd", "0.00977", "osd.0", "up", "1.00000", "0.50000"])
+        #expect(lines[4].split(separator: " ") == ["7", "0", "osd.7", "DNE", "0.00000"])
         #expect(lines.allSatisfy { !$0.hasSuffix(" ") })
 
+    }
+
+    @Test func usageHasTheColumnsThatAdministratorsKnow() async throws {
+        let json = """
+            {"nodes":[{"id":0,"device_class":"hdd","name":"osd.0","type":"osd","type_id":0,"crush_weight":1,"depth":0,
+            "reweight":1,"kb":1048576,"kb_used":262144,"kb_avail":786432,"utilization":25,"var":1,"pgs":12,"ideal_pgs":11.5,
+            "status":"up"}],"stray":[],"summary":{"total_kb":1048576,"total_kb_used":262144,"total_kb_avail":786432,
+            "average_utilization":25,"min_var":1,"max_var":1,"dev":0,"lowest_pgs":0,"highest_pgs":0.5}}
+            """
+        let screen = Screen()
+        try await Administration(monitor: OneAnswer(json), output: screen.output()).osdUsage()
+        let lines = screen.shown.split(separator: "\n")
+        #expect(
+            lines[0].split(separator: " ") == [
+                "ID", "CLASS", "WEIGHT", "REWEIGHT", "SIZE", "RAW", "USE", "AVAIL", "%USE", "VAR", "PGS", "IDEAL",
+                "STATUS",
+            ])
+        #expect(
+            lines[1].split(separator: " ") == [
+                "0", "hdd", "1.00000", "1.00000", "1.0", "GiB", "256", "MiB", "768", "MiB", "25.00", "1.00", "12",
+                "11.50",
+                "up",
+            ])
+        #expect(lines[2].contains("TOTAL") && lines[2].contains("1.0 GiB"))
+        #expect(lines[3] == "MIN/MAX VAR: 1.00/1.00  STDDEV: 0.00  PGS FROM IDEAL: -0.00/+0.50")
+    }
+
+    @Test func aPlanIsShownAsTheCommandsThatMakeIt() async throws {
+        let json = """
+            {"epoch":7,"dry_run":true,"pools":[{"pool":1,"pool_name":"rbd","before":{"lowest":-3.5,"highest":2},
+            "after":{"lowest":-0.5,"highest":1}},{"pool":2,"pool_name":"odd","reason":"pool 'odd': it cannot be"}],
+            "before":{"lowest":-3.5,"highest":2},"after":{"lowest":-0.5,"highest":1},"moves":4,"least_moves":3,"cut":false,
+            "bound":["pool 'rbd': host 'pearl' is full"],"changes":[{"pgid":"1.1f","mappings":[{"from":0,"to":3},
+            {"from":2,"to":4}]},{"pgid":"1.20","mappings":[]}]}
+            """
+        let screen = Screen()
+        let monitor = OneAnswer(json)
+        try await Administration(monitor: monitor, output: screen.output()).balance(
+            pools: ["rbd", "odd"], isDryRun: true, limit: 5)
+        #expect(monitor.asked.withLock { $0 } == ["osd balance dry-run=true max-moves=5 pools=rbd odd"])
+        #expect(
+            screen.shown == """
+                pool 1 'rbd': copies from the ideal -3.50 +2.00, then -0.50 +1.00
+                pool 2 'odd': pool 'odd': it cannot be
+                all pools: copies from the ideal -3.50 +2.00, then -0.50 +1.00
+                bound: pool 'rbd': host 'pearl' is full
+                4 copies would move (at least 3), 2 groups change
+                nacre osd pg-upmap-items 1.1f 0 3 2 4
+                nacre osd rm-pg-upmap-items 1.20
+
+                """)
+    }
+
+    @Test func theHierarchyIsChangedByName() async throws {
+        let monitor = OneAnswer("", message: "done")
+        let screen = Screen()
+        let administration = Administration(monitor: monitor, output: screen.output())
+        try await administration.addBucket("rack1", type: "rack", at: ["root=default"])
+        try await administration.addToCRUSH("osd.3", weight: "1.5", at: ["root=default", "host=pearl"])
+        try await administration.setInCRUSH("3", weight: "2", at: ["host=pearl"])
+        try await administration.moveInCRUSH("pearl", to: ["rack=rack1"])
+        try await administration.reweightInCRUSH("osd.3", to: "3")
+        try await administration.removeFromCRUSH("osd.3")
+        try await administration.setDeviceClass("ssd", ["0", "osd.1"])
+        try await administration.removeDeviceClass(["0"])
+        try await administration.createReplicatedRule("fast", root: "default", type: "host", deviceClass: "ssd")
+        try await administration.removeRule("fast")
+        try await administration.reweight("1", to: "0.5")
+        try await administration.primaryAffinity("osd.1", to: "0.25")
+        try await administration.setUpmapItems("1.2", ["0", "3"])
+        try await administration.removeUpmapItems("1.2")
+        #expect(
+            monitor.asked.withLock { $0 } == [
+                "osd crush add-bucket args=root=default name=rack1 type=rack",
+                "osd crush add args=root=default host=pearl ids=osd.3 weight=1.5",
+                "osd crush set args=host=pearl ids=3 weight=2",
+                "osd crush move args=rack=rack1 name=pearl",
+                "osd crush reweight name=osd.3 weight=3",
+                "osd crush rm name=osd.3",
+                "osd crush set-device-class class=ssd ids=0 osd.1",
+                "osd crush rm-device-class ids=0",
+                "osd crush rule create-replicated class=ssd name=fast root=default type=host",
+                "osd crush rule rm name=fast",
+                "osd reweight ids=1 weight=0.5",
+                "osd primary-affinity ids=osd.1 weight=0.25",
+                "osd pg-upmap-items ids=0 3 pgid=1.2",
+                "osd rm-pg-upmap-items pgid=1.2",
+            ])
+        #expect(screen.shown == String(repeating: "done\n", count: 14))
+    }
+
+    @Test func filesAreWrittenReadAndRefusedBySize() async throws {
+        let directory = FileManager.default.temporaryDirectory.appending(path: "nacre-commands-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = directory.appending(path: "map").path
+        let administration = Administration(monitor: OneAnswer("bytes"), output: Screen().output())
+        try await administration.saveCRUSHMap(to: path)
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == "bytes")
+        try await administration.setCRUSHMap(from: path)
+        let missing = await #expect(throws: CommandError.self) {
+            try await administration.setCRUSHMap(from: path + ".not")
+        }
+        #expect(missing?.errno == 2 && missing?.description.contains(".not") == true)
+        let hole = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        try hole.truncate(atOffset: 65 << 20)
+        let large = await #expect(throws: CommandError.self) { try await administration.setCRUSHMap(from: path) }
+        #expect(large?.errno == 27 && large?.description.contains("MiB") == true)
+        let garbage = #expect(throws: CommandError.self) {
+            try Administration.balance(map: #filePath, pools: [], limit: nil, output: Screen().output())
+        }
+        #expect(garbage?.errno == 22 && garbage?.description.contains("getmap") == true)
     }
 
     @Test func jsonIsPassedOnAndLaidOut() async throws {

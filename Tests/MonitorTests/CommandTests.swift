@@ -18,8 +18,8 @@ import Wire
         try world.command(client, 2, "osd rm", ["ids": "1"])
         #expect(try world.newOSD().id == OSDID(1))
         let tree = try OSDTree(json: try world.command(client, 3, "osd tree").output)
-        #expect(tree.nodes.map(\.name) == ["default", "pearl", "osd.0", "osd.1", "nautilus", "osd.2"])
-        #expect(tree.nodes.map(\.depth) == [0, 1, 2, 2, 1, 2])
+        #expect(tree.nodes.map(\.name) == ["default", "nautilus", "osd.2", "pearl", "osd.0", "osd.1"])
+        #expect(tree.nodes.map(\.depth) == [0, 1, 2, 1, 2, 2])
         // 10 GiB in TiB.
         #expect(tree.nodes[2].crushWeight == 0.00977)
         #expect(tree.stray.isEmpty)
@@ -39,6 +39,47 @@ import Wire
             ("osd out", ["ids": "7"], ENOENT, "osd.7 does not exist"),
             ("osd in", ["ids": "osd.x"], EINVAL, "osd.NUMBER"),
             ("osd down", [:], EINVAL, "'ids'"),
+            ("osd reweight", ["ids": "0", "weight": "1.01"], EINVAL, "1.0"),
+            ("osd reweight", ["ids": "0", "weight": "nan"], EINVAL, "1.0"),
+            ("osd reweight", ["ids": "7", "weight": "0.5"], ENOENT, "osd.7 does not exist"),
+            ("osd primary-affinity", ["ids": "0", "weight": "-0.1"], EINVAL, "1.0"),
+            ("osd primary-affinity", ["ids": "0 1", "weight": "0.1"], EINVAL, "one OSD"),
+            ("osd pg-upmap-items", ["pgid": "1.x", "ids": "0 1"], EINVAL, "'1.x'"),
+            ("osd pg-upmap-items", ["pgid": "9.0", "ids": "0 1"], ENOENT, "pool 9"),
+            ("osd pg-upmap-items", ["pgid": "1.40", "ids": "0 1"], ENOENT, "64 groups"),
+            ("osd pg-upmap-items", ["pgid": "1.0", "ids": "0"], EINVAL, "pairs"),
+            ("osd pg-upmap-items", ["pgid": "1.0", "ids": "0 7"], ENOENT, "osd.7"),
+            ("osd pg-upmap-items", ["pgid": "1.0", "ids": "0 1"], EINVAL, "already"),
+            ("osd rm-pg-upmap-items", ["pgid": "1.40"], ENOENT, "1.40"),
+            ("osd balance", ["pools": "none"], ENOENT, "'none'"),
+            ("osd balance", ["max-moves": "0"], EINVAL, "max-moves"),
+            ("osd setcrushmap", [:], EINVAL, "-i"),
+            ("osd crush add-bucket", ["name": "r", "type": "shelf"], EINVAL, "datacenter"),
+            ("osd crush add-bucket", ["name": "a b", "type": "rack"], EINVAL, "'a b'"),
+            ("osd crush add-bucket", ["name": "pearl", "type": "rack"], EEXIST, "host"),
+            ("osd crush add-bucket", ["name": "osd.0", "type": "rack"], EINVAL, "taken"),
+            ("osd crush add-bucket", ["name": "r", "type": "rack", "args": "default"], EINVAL, "TYPE=NAME"),
+            ("osd crush add-bucket", ["name": "r", "type": "rack", "args": "root=pearl"], EINVAL, "'pearl' is a host"),
+            ("osd crush add", ["ids": "0", "weight": "1", "args": "host=pearl"], EEXIST, "osd.0"),
+            ("osd crush set", ["ids": "7", "weight": "1", "args": "host=pearl"], ENOENT, "osd.7"),
+            ("osd crush set", ["ids": "0", "weight": "101", "args": "host=pearl"], EINVAL, "100"),
+            ("osd crush set", ["ids": "0", "weight": "1"], EINVAL, "place"),
+            ("osd crush move", ["name": "rack9", "args": "root=default"], ENOENT, "'rack9'"),
+            ("osd crush move", ["name": "default", "args": "host=pearl"], EINVAL, "'default'"),
+            ("osd crush reweight", ["name": "pearl", "weight": "1"], EINVAL, "bucket"),
+            ("osd crush reweight", ["name": "osd.0", "weight": "inf"], EINVAL, "100"),
+            ("osd crush rm", ["name": "pearl"], ENOTEMPTY, "3 items"),
+            ("osd crush set-device-class", ["class": "ssd", "ids": "9"], ENOENT, "osd.9"),
+            ("osd crush set-device-class", ["class": "s d", "ids": "0"], EINVAL, "'s d'"),
+            ("osd crush rule create-replicated", ["name": "r", "root": "none", "type": "host"], ENOENT, "'none'"),
+            ("osd crush rule create-replicated", ["name": "r", "root": "default", "type": "shelf"], EINVAL, "'shelf'"),
+            (
+                "osd crush rule create-replicated",
+                ["name": "r", "root": "default", "type": "host", "class": "nvme"], EINVAL, "'nvme'"
+            ),
+            ("osd crush rule rm", ["name": "replicated_rule"], EBUSY, "pool 'rbd'"),
+            ("osd crush rule dump", ["name": "fast"], ENOENT, "replicated_rule"),
+            ("pool set", ["pool": "rbd", "var": "crush_rule", "val": "fast"], ENOENT, "replicated_rule"),
             ("osd map", ["pool": "none", "object": "o"], ENOENT, "'none'"),
             ("osd map", ["pool": "rbd", "object": String(repeating: "o", count: 513)], ENAMETOOLONG, "512"),
             ("pool create", ["pool": "a/b"], EINVAL, "'/'"),

@@ -11,8 +11,12 @@ struct MapDraft {
     /// every member sees both.
     private(set) var settled: Set<OSDID> = []
 
+    /// The map before.
+    private let base: OSDMap
+
     init(after map: OSDMap) {
         self.map = map
+        base = map
         self.map.epoch = map.epoch.next
         increment = OSDMap.Increment(epoch: map.epoch.next)
     }
@@ -47,6 +51,12 @@ struct MapDraft {
         increment.crush = crush
     }
 
+    /// Changes exceptions of groups: an empty list, or `OSDID.none` for a primary, takes the entry out.
+    mutating func set(_ changes: GroupExceptions) {
+        map.exceptions.apply(changes)
+        increment.exceptions.gather(changes)
+    }
+
     /// Adds a pool under the next number.
     mutating func add(_ pool: Pool) {
         precondition(pool.id == map.nextPool, "pool \(pool.id) does not have the next number")
@@ -65,10 +75,20 @@ struct MapDraft {
         map.pools[pool] = nil
         increment.pools.removeAll { $0.id == pool }
         increment.removedPools.append(pool)
+        map.exceptions.removeAll(of: pool)
+        increment.exceptions.removeAll(of: pool)
     }
 
-    /// Gives the increment the checksum of the map it makes. The entry for the log.
+    /// True when upmaps may have lost their sense: the hierarchy or a pool changed, or an OSD went out or away.
+    private var movesUpmaps: Bool {
+        if map.exceptions.upmaps.isEmpty, map.exceptions.upmapItems.isEmpty { return false }
+        return increment.crush != nil || !increment.pools.isEmpty || !increment.removedOSDs.isEmpty
+            || increment.osds.contains { !$0.value.isIn && base.osds[$0.key]?.isIn == true }
+    }
+
+    /// Takes out upmaps that lost their sense, and gives the increment the checksum of the map it makes. The entry for the log.
     mutating func finish() -> MapLogEntry {
+        if movesUpmaps { set(map.staleUpmaps) }
         let result = map.encoded
         increment.resultChecksum = Checksum.crc32c(result)
         return MapLogEntry(epoch: epoch, increment: increment.encoded, result: result)

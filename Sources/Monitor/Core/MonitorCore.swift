@@ -187,7 +187,10 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting[index] = .command(request, session, key)
             return
         }
-        guard waiting.count < MonitorBounds.waitingChanges else {
+        let input = waiting.reduce(request.input.count) { sum, change in
+            if case .command(let other, _, _) = change { sum + other.input.count } else { sum }
+        }
+        guard waiting.count < MonitorBounds.waitingChanges, input <= MonitorBounds.waitingInput else {
             let message = "the monitor has \(waiting.count) changes to store: try again"
             let reply = CommandReply(number: request.number, errno: EAGAIN, message: message)
             return environment.send(.commandReply(reply), to: session)

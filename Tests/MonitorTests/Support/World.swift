@@ -115,11 +115,12 @@ final class World: MonitorEnvironment {
     /// Sends a command and gives the reply, which must come at once.
     @discardableResult
     func command(
-        _ session: PeerSession, _ number: UInt64, _ words: String, _ arguments: [String: String] = [:]
+        _ session: PeerSession, _ number: UInt64, _ words: String, _ arguments: [String: String] = [:],
+        input: Bytes = .empty
     ) throws -> CommandReply {
         let before = sent.count
         let request = CommandRequest(
-            number: number, words: words.split(separator: " ").map(String.init), arguments: arguments)
+            number: number, words: words.split(separator: " ").map(String.init), arguments: arguments, input: input)
         receive(.command(request), from: session)
         for (to, message) in sent[before...] where to == session {
             if case .commandReply(let reply) = message, reply.number == number { return reply }
@@ -222,5 +223,8 @@ private func describe(increment bytes: Bytes) -> String {
     parts += increment.pools.map { "pool \($0.name)" }
     parts += increment.removedPools.map { "pool \($0) removed" }
     if increment.crush != nil { parts.append("crush") }
+    for (group, items) in increment.exceptions.upmapItems.sorted(by: { $0.key < $1.key }) {
+        parts.append("\(group) \(items)")
+    }
     return parts.joined(separator: " ")
 }
