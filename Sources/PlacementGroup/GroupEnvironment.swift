@@ -36,6 +36,9 @@ public protocol GroupEnvironment: AnyObject {
     func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID]
     /// Keys of the group in `from ..< to`, in order.
     func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue]
+    /// Has the monitors commit that this OSD lives in `epoch`: a later map with that `up_thru` is given to `advance`. Asked
+    /// again until it is there; once for each interval is enough.
+    func requestUpThru(_ epoch: Epoch)
     /// True when the OSD is up in its newest map.
     func isUp(_ osd: OSDID) -> Bool
 }

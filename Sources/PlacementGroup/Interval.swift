@@ -12,15 +12,22 @@ public struct Interval: Hashable, Sendable {
     public var minSize: UInt8
     public var groupCount: UInt32
 
-    public var primary: OSDID? { acting.first }
+    /// Who orders the group's operations.
+    public var primary: OSDID?
+    /// The newest epoch by which the maps of this interval say that its primary was alive (`up_thru`).
+    public var upThru: Epoch
 
-    /// True when the group serves in this interval once it has peered: every copy has a member. The same rule says whether
-    /// an old interval may have taken writes, with the pool's size as it was then.
-    public var mayServe: Bool { acting.count >= Int(size) }
+    /// True when the group serves in this interval once it has peered: there are `min_size` members. The pool's `min_size`
+    /// is that of the interval, not today's.
+    public var mayServe: Bool { acting.count >= Int(minSize) }
+
+    /// True when the monitors have committed that the primary lived in this interval. Nobody serves before that, so an
+    /// interval of which this is not true took no writes.
+    public var isProvenAlive: Bool { upThru >= first }
 
     func isSame(as other: Interval) -> Bool {
         up == other.up && acting == other.acting && size == other.size && minSize == other.minSize
-            && groupCount == other.groupCount
+            && groupCount == other.groupCount && primary == other.primary
     }
 }
 
@@ -39,22 +46,34 @@ public struct IntervalHistory: Sendable {
     public private(set) var past: [PastInterval] = []
 
     /// The history of a group at the epoch that created its pool.
-    public init(pool: Pool, placement: OSDMap.Placement) {
-        current = Self.interval(at: pool.created, pool, placement)
+    ///
+    /// - Parameter upThru: what that epoch's map says of the placement's primary.
+    public init(pool: Pool, placement: OSDMap.Placement, upThru: Epoch = .none) {
+        current = Self.interval(at: pool.created, pool, placement, upThru)
     }
 
-    private static func interval(at epoch: Epoch, _ pool: Pool, _ placement: OSDMap.Placement) -> Interval {
+    private static func interval(
+        at epoch: Epoch, _ pool: Pool, _ placement: OSDMap.Placement, _ upThru: Epoch
+    ) -> Interval {
         Interval(
             first: epoch, up: placement.up, acting: placement.acting, size: pool.size, minSize: pool.minSize,
-            groupCount: pool.groupCount)
+            groupCount: pool.groupCount, primary: placement.primary, upThru: upThru)
     }
 
     /// Goes on to `epoch`. True when a new interval begins with it.
-    public mutating func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement) -> Bool {
+    ///
+    /// - Parameter upThru: what that epoch's map says of the placement's primary.
+    public mutating func advance(
+        to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch
+    ) -> Bool {
         precondition(epoch > current.first, "epoch \(epoch) is not after \(current.first)")
-        let next = Self.interval(at: epoch, pool, placement)
-        guard !next.isSame(as: current) else { return false }
-        if current.mayServe {
+        let next = Self.interval(at: epoch, pool, placement, upThru)
+        guard !next.isSame(as: current) else {
+            current.upThru = max(current.upThru, upThru)
+            return false
+        }
+        // What only the map of the next interval says does not count: the primary did not see it in its own.
+        if current.mayServe, current.isProvenAlive {
             past.append(PastInterval(first: current.first, last: epoch.previous, acting: current.acting))
         }
         current = next

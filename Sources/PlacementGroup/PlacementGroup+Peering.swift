@@ -24,6 +24,7 @@ extension PlacementGroup {
             return
         }
         phase = .gettingInfo
+        if !intervals.current.isProvenAlive { environment.requestUpThru(interval) }
         peering.infos[me] = info
         var asked = Set(acting)
         for past in intervals.past { asked.formUnion(past.acting) }
@@ -100,7 +101,7 @@ extension PlacementGroup {
         case .gettingLogs:
             peering.awaiting.remove(osd)
             peering.logs[osd] = (entries, lacking)
-            if peering.awaiting.isEmpty { logsComplete() }
+            if peering.awaiting.isEmpty { membersKnown() }
         default:
             break
         }
@@ -116,11 +117,21 @@ extension PlacementGroup {
             if info.isComplete, info.missingCount > 0 || !log.reaches(info.lastUpdate) { peering.awaiting.insert(osd) }
         }
         for osd in peering.awaiting.sorted() { send(.queryLog(since: .zero), to: osd) }
-        if peering.awaiting.isEmpty { logsComplete() }
+        if peering.awaiting.isEmpty { membersKnown() }
+    }
+
+    /// WaitUpThru: an interval in which the primary was never proven alive is taken for one without writes by all who come
+    /// later, so there must be none before that.
+    func membersKnown() {
+        guard intervals.current.isProvenAlive else {
+            phase = .waitingUpThru
+            return
+        }
+        activateMembers()
     }
 
     /// Activate: tells every member what the history is and what it lacks.
-    private func logsComplete() {
+    private func activateMembers() {
         phase = .activating
         peering.awaiting = Set(acting)
         let started = peering.infos.values.map(\.historyLastEpochStarted).max() ?? .none

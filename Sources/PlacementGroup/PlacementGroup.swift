@@ -10,8 +10,7 @@ import Wire
 /// With every new interval the members agree again on one history before the group serves (peering), every member stores
 /// that agreement (activation), and is given what it lacks (recovery, backfill).
 ///
-/// Deviations from RADOS in this version, all on the side of waiting: the group serves only with `size` members up, and
-/// only when none of them lacks anything; there is no `up_thru`, so an interval that never served is asked for as well.
+/// A deviation from RADOS in this version, on the side of waiting: the group serves only when no member lacks anything.
 public final class PlacementGroup<Environment: GroupEnvironment> {
     public let id: PGID
     public let slot: GroupSlot
@@ -109,6 +108,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         case blocked([OSDID])
         case gettingAuthority(OSDID)
         case gettingLogs
+        /// Everything is known; the monitors have not yet committed that this primary lives in this interval.
+        case waitingUpThru
         case activating
         /// Activated; members are being given what they lack.
         case recovering
@@ -151,15 +152,18 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     }
 
     /// Goes on to the next epoch. Every epoch must be given, in order; before `begin`, those of the past.
-    public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement) {
+    ///
+    /// - Parameter upThru: what that epoch's map says of the placement's primary.
+    public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch) {
         precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
-        let isNew = intervals.advance(to: epoch, pool: pool, placement: placement)
+        let isNew = intervals.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
         guard hasBegun else { return }
         if isNew {
             enterInterval()
         } else {
             switch phase {
             case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs: startPeering()
+            case .waitingUpThru: membersKnown()
             case .recovering: recoveryPeersChanged()
             default: break
             }
@@ -270,7 +274,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     /// said again. Members take a repetition for what it is.
     public func sessionReset(with osd: OSDID) {
         switch phase {
-        case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs: startPeering()
+        case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs, .waitingUpThru: startPeering()
         case .activating: resendActivation(to: osd)
         case .recovering: recoveryPeersChanged()
         case .active: resendWrites(to: osd)
@@ -280,14 +284,19 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     /// What the monitor is told of the group by its primary.
     public var statistics: GroupStatistics {
-        let (state, waitingFor): (GroupStatistics.State, [OSDID]) =
-            switch phase {
-            case .undersized: (.undersized, [])
-            case .blocked(let osds): (.down, osds)
-            case .recovering: (recovery.isBackfilling ? .backfilling : .recovering, [])
-            case .active: (.activeClean, [])
-            default: (.peering, peering.awaiting.sorted())
-            }
+        var state: GroupStatistics.State = acting.count < Int(intervals.current.size) ? [.undersized, .degraded] : []
+        var waitingFor: [OSDID] = []
+        switch phase {
+        case .undersized: state.insert(.peered)
+        case .blocked(let osds):
+            state.insert(osds.isEmpty ? .incomplete : .down)
+            waitingFor = osds
+        case .recovering: state.formUnion([.peered, .degraded, recovery.isBackfilling ? .backfilling : .recovering])
+        case .active: state.formUnion(state.isEmpty ? .activeClean : .active)
+        default:
+            state.insert(.peering)
+            waitingFor = peering.awaiting.sorted()
+        }
         return GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
     }
 

@@ -25,6 +25,7 @@ final class GroupHost: GroupEnvironment {
 
     var nowMilliseconds: UInt64 { 0 }
     var isFull: Bool { false }
+    func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
     func name(of client: ClientHandle) -> String? { "client" }
     func isUp(_ osd: OSDID) -> Bool { cluster.epochs[Int(epoch.rawValue)].up.contains(osd) }
 
@@ -73,7 +74,9 @@ final class GroupHost: GroupEnvironment {
         groups = cluster.groups.enumerated().map { index, id in
             PlacementGroup(
                 id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool,
-                intervals: IntervalHistory(pool: cluster.pool, placement: first.placement(id)), environment: self)
+                intervals: IntervalHistory(
+                    pool: cluster.pool, placement: first.placement(id), upThru: first.upThru(of: id)),
+                environment: self)
         }
         isServing = false
         if first.incarnations[osd] == incarnation, first.up.contains(osd) { serve() }
@@ -89,7 +92,9 @@ final class GroupHost: GroupEnvironment {
         epoch = epoch.next
         let record = cluster.epochs[Int(epoch.rawValue)]
         for group in groups {
-            group.advance(to: epoch, pool: cluster.pool, placement: record.placement(group.id))
+            group.advance(
+                to: epoch, pool: cluster.pool, placement: record.placement(group.id),
+                upThru: record.upThru(of: group.id))
         }
         if !isServing, record.up.contains(osd), record.incarnations[osd] == incarnation { serve() }
         let held = early
@@ -126,11 +131,14 @@ final class GroupCluster {
         var up: Set<OSDID>
         var incarnations: [OSDID: Int]
         var raw: [PGID: [OSDID]]
+        var upThru: [OSDID: Epoch] = [:]
 
         func placement(_ group: PGID) -> OSDMap.Placement {
             let up = (raw[group] ?? []).filter { self.up.contains($0) }
             return OSDMap.Placement(up: up, acting: up)
         }
+
+        func upThru(of group: PGID) -> Epoch { placement(group).primary.flatMap { upThru[$0] } ?? .none }
     }
 
     struct Operation {
@@ -148,6 +156,7 @@ final class GroupCluster {
     var requests: [(request: OperationRequest, to: OSDID, incarnation: Int)] = []
     var replies: [OperationReply] = []
     var clientEpoch = Epoch(1)
+    var upThruWanted: [(osd: OSDID, incarnation: Int, epoch: Epoch)] = []
     /// The one operation under way on each object.
     var pending: [ObjectID: Operation] = [:]
     /// The last acknowledged value of each object.
@@ -196,6 +205,7 @@ final class GroupCluster {
         case 95..<97 where faults: crashOrRestart()
         case 97 where faults: changePlacement()
         case 98 where faults: resetSession()
+        case 99: commitUpThru()
         default: handleReplies()
         }
         handleReplies()
@@ -328,6 +338,16 @@ final class GroupCluster {
         }
     }
 
+    /// The monitors answer one request, if its OSD is still up in that run.
+    private func commitUpThru() {
+        guard !upThruWanted.isEmpty else { return }
+        let (osd, incarnation, epoch) = upThruWanted.removeFirst()
+        let newest = epochs[epochs.count - 1]
+        guard newest.up.contains(osd), newest.incarnations[osd] == incarnation, newest.upThru[osd] ?? .none < epoch
+        else { return }
+        newEpoch { $0.upThru[osd] = epoch }
+    }
+
     private func changePlacement() {
         let group = groups.randomElement(using: &random)!
         let chosen = hosts.map(\.osd).shuffled(using: &random).prefix(copies)
@@ -362,7 +382,8 @@ final class GroupCluster {
     private var isQuiet: Bool {
         let newest = epochs.count - 1
         return clientEpoch.rawValue == UInt32(newest) && pending.isEmpty && links.allSatisfy(\.isEmpty)
-            && requests.isEmpty && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
+            && requests.isEmpty && upThruWanted.isEmpty
+            && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
             && groups.allSatisfy { phase(of: $0) == .active }
     }
 

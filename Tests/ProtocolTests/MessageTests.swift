@@ -61,7 +61,7 @@ import Wire
                     groups: [
                         GroupStatistics(group: group, state: .down, waitingFor: [OSDID(2)], lastUpdate: v(2))
                     ])),
-            .leaving(OSDID(1), incarnation: 5),
+            .leaving(OSDID(1), incarnation: 5), .alive(OSDID(1), incarnation: 5, epoch: Epoch(3)),
             .command(CommandRequest(number: 1, words: ["osd", "tree"], arguments: ["format": "json"])),
             .commandReply(CommandReply(number: 1, errno: 2, message: "no", output: Bytes("{}"))),
         ]

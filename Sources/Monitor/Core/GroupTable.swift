@@ -93,8 +93,8 @@ struct ClusterView {
             report.statistics.epoch >= group.since, let said = report.groups[id]
         {
             state.name = said.state.text
-            state.isServing = [.activeClean, .recovering, .backfilling].contains(said.state)
-            state.isDegraded = [.undersized, .recovering, .backfilling].contains(said.state)
+            state.isServing = said.state.contains(.active)
+            state.isDegraded = !said.state.isDisjoint(with: [.undersized, .degraded])
             state.waitingFor = said.waitingFor.isEmpty && !state.isServing ? missing : said.waitingFor
             state.lastUpdate = said.lastUpdate
         } else {

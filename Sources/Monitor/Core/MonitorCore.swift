@@ -32,6 +32,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     enum Change {
         case boot(OSDBoot, PeerSession)
         case down(OSDID, incarnation: UInt64, reason: String)
+        case alive(OSDID, incarnation: UInt64, epoch: Epoch)
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -107,6 +108,9 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             guard map.isUp(failure.reporter), failure.target != failure.reporter else { return }
             let reason = "\(failure.reporter) lost its connection and was refused"
             want(.down(failure.target, incarnation: failure.incarnation, reason: reason))
+        case .alive(let osd, let incarnation, let epoch):
+            guard session.peer.osd == osd else { return refuse(session, "a sign of life of \(osd)") }
+            want(.alive(osd, incarnation: incarnation, epoch: min(epoch, map.epoch)))
         case .leaving(let osd, let incarnation):
             guard session.peer.osd == osd else { return refuse(session, "the leave of \(osd)") }
             want(.down(osd, incarnation: incarnation, reason: "it stopped"))
@@ -176,6 +180,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting.contains { if case .boot(boot, session) = $0 { true } else { false } }
         case .down(let osd, let incarnation, _):
             waiting.contains { if case .down(osd, incarnation, _) = $0 { true } else { false } }
+        case .alive(let osd, let incarnation, let epoch):
+            waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
     }
 
@@ -223,6 +229,15 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             record.downAt = draft.epoch
             draft.settle(osd, record)
             environment.note("\(osd) is marked down in epoch \(draft.epoch): \(reason)")
+            return true
+        case .alive(let osd, let incarnation, let epoch):
+            // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.
+            if draft.settled.contains(osd) { return true }
+            guard var record = draft.map.osds[osd], record.isUp, record.incarnation == incarnation,
+                record.upThru < epoch
+            else { return true }
+            record.upThru = epoch
+            draft.set(osd, record)
             return true
         case .command(let request, let session, let key):
             // The reply may have been made while the same request, sent again, waited.

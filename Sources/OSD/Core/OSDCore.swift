@@ -36,6 +36,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
     private var early: [(message: Message, session: PeerSession)] = []
     private var lastStatistics: UInt64 = 0
     private var lastBoot: UInt64?
+    /// The newest epoch in which a group wants this OSD to be known alive.
+    private var wantedUpThru = Epoch.none
+    /// When the monitor was told so last, and of which epoch.
+    private var lastAlive: (at: UInt64, epoch: Epoch)?
 
     public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint, environment: Environment) {
         self.id = id
@@ -70,6 +74,27 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// A monitor answers again: it has to hear of this run of the OSD.
     public func monitorFound() {
         lastBoot = nil
+        lastAlive = nil
+        sayAlive()
+    }
+
+    /// What a group asks for; it goes out once for all groups of an epoch.
+    func wantUpThru(_ epoch: Epoch) {
+        wantedUpThru = max(wantedUpThru, epoch)
+        sayAlive()
+    }
+
+    /// Tells the monitor that this OSD lives, when a group waits for that and it was not told of late.
+    private func sayAlive() {
+        guard isUpInMap, let map, let record = map.osds[id], record.upThru < wantedUpThru else {
+            lastAlive = nil
+            return
+        }
+        let now = environment.nowMilliseconds
+        if let last = lastAlive, last.epoch >= wantedUpThru, now - last.at < OSDLimits.aliveInterval { return }
+        // The newest epoch at once: the intervals of other groups begin by then too.
+        lastAlive = (now, map.epoch)
+        environment.tellMonitor(.alive(id, incarnation: incarnation, epoch: map.epoch))
     }
 
     /// The next epoch's map. The first is that of the cluster's first epoch; none may be left out.
@@ -79,10 +104,12 @@ public final class OSDCore<Environment: OSDEnvironment> {
         map = next
         for pool in next.poolsInOrder {
             for (group, placement) in zip(pool.groups, next.placements(of: pool)) {
-                follow(group, pool, placement, at: next.epoch)
+                let upThru = placement.primary.flatMap { next.osds[$0]?.upThru } ?? .none
+                follow(group, pool, placement, upThru, at: next.epoch)
             }
         }
         if !isServing, isUpInMap { beginService() }
+        sayAlive()
         updateSessions(next)
         deliverEarly()
     }
@@ -92,14 +119,17 @@ public final class OSDCore<Environment: OSDEnvironment> {
         return record.isUp && record.incarnation == incarnation
     }
 
-    private func follow(_ id: PGID, _ pool: Pool, _ placement: OSDMap.Placement, at epoch: Epoch) {
+    private func follow(
+        _ id: PGID, _ pool: Pool, _ placement: OSDMap.Placement, _ upThru: Epoch, at epoch: Epoch
+    ) {
         if let slot = slots[id] {
-            groups[Int(slot.index)].advance(to: epoch, pool: pool, placement: placement)
+            groups[Int(slot.index)].advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
             return
         }
         let slot = GroupSlot(index: UInt32(groups.count))
         let group = Group(
-            id: id, slot: slot, pool: pool, intervals: IntervalHistory(pool: pool, placement: placement),
+            id: id, slot: slot, pool: pool,
+            intervals: IntervalHistory(pool: pool, placement: placement, upThru: upThru),
             environment: self)
         groups.append(group)
         slots[id] = slot
@@ -249,6 +279,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
             environment.tellMonitor(
                 .boot(OSDBoot(id: id, uuid: uuid, incarnation: incarnation, endpoint: endpoint)))
         }
+        sayAlive()
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
             environment.tellMonitor(.statistics(statistics))

@@ -49,6 +49,8 @@ public enum OSDLimits {
     public static let statisticsInterval: UInt64 = 1000
     /// Milliseconds after which a boot that the map does not show is announced again.
     public static let bootInterval: UInt64 = 2000
+    /// Milliseconds after which the monitor is asked again to commit that this OSD lives.
+    public static let aliveInterval: UInt64 = 1000
     /// Bytes of client data that must fit besides what is in flight, or the OSD counts as full.
     public static let headroom = 4 << 20
 }

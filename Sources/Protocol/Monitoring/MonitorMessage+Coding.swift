@@ -2,7 +2,7 @@ import Wire
 
 extension MonitorMessage {
     private enum Tag: UInt8 {
-        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply
+        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply, alive
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -27,6 +27,11 @@ extension MonitorMessage {
             tag(.leaving, &writer)
             writer.writeI32(osd.rawValue)
             writer.writeU64(incarnation)
+        case .alive(let osd, let incarnation, let epoch):
+            tag(.alive, &writer)
+            writer.writeI32(osd.rawValue)
+            writer.writeU64(incarnation)
+            writer.writeU32(epoch.rawValue)
         case .command(let request):
             tag(.command, &writer)
             request.encode(into: &writer)
@@ -46,6 +51,9 @@ extension MonitorMessage {
         case .failure: self = .failure(try OSDFailure(from: &reader))
         case .statistics: self = .statistics(try OSDStatistics(from: &reader))
         case .leaving: self = .leaving(OSDID(try reader.readI32()), incarnation: try reader.readU64())
+        case .alive:
+            self = .alive(
+                OSDID(try reader.readI32()), incarnation: try reader.readU64(), epoch: Epoch(try reader.readU32()))
         case .command: self = .command(try CommandRequest(from: &reader))
         case .commandReply: self = .commandReply(try CommandReply(from: &reader))
         }

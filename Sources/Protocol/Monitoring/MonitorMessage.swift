@@ -11,6 +11,9 @@ public enum MonitorMessage: Sendable {
     case boot(OSDBoot)
     /// OSD → monitor: this peer's process does not answer.
     case failure(OSDFailure)
+    /// OSD → monitor: this run of me lives in this epoch; a map that says so (`up_thru`) is what its groups wait for before
+    /// they serve.
+    case alive(OSDID, incarnation: UInt64, epoch: Epoch)
     /// OSD → monitor, every few seconds: alive, and how things are.
     case statistics(OSDStatistics)
     /// OSD → monitor: I am going, mark me down.
@@ -147,66 +150,6 @@ public struct OSDStatistics: Sendable {
             w.writeU64(used)
             w.writeArray(groups) { $1.encode(into: &$0) }
         }
-    }
-}
-
-/// How a placement group is, as its primary sees it.
-public struct GroupStatistics: Hashable, Sendable {
-    /// The states that administrators know, in the order of a group's way to service.
-    public enum State: UInt8, Sendable, CaseIterable {
-        /// Finding out what the members have.
-        case peering = 1
-        /// Members of the acting set are down: it waits for them.
-        case undersized = 2
-        /// A member of an older interval that may have newer data is down.
-        case down = 3
-        /// The history is agreed and stored by all; members are being given what they lack.
-        case recovering = 4
-        /// A member is being filled from the beginning.
-        case backfilling = 5
-        /// Serving, with every member equal.
-        case activeClean = 6
-
-        /// The text that `status` shows.
-        public var text: String {
-            switch self {
-            case .peering: "peering"
-            case .undersized: "undersized"
-            case .down: "down"
-            case .recovering: "recovering"
-            case .backfilling: "backfilling"
-            case .activeClean: "active+clean"
-            }
-        }
-    }
-
-    public var group: PGID
-    public var state: State
-    /// The OSDs that the group waits for.
-    public var waitingFor: [OSDID]
-    public var lastUpdate: Version
-
-    public init(group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version) {
-        self.group = group
-        self.state = state
-        self.waitingFor = waitingFor
-        self.lastUpdate = lastUpdate
-    }
-
-    public init(from reader: inout ByteReader) throws(WireError) {
-        group = try PGID(from: &reader)
-        let raw = try reader.readU8()
-        guard let state = State(rawValue: raw) else { throw WireError("unknown group state \(raw)") }
-        self.state = state
-        waitingFor = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in OSDID(try r.readI32()) }
-        lastUpdate = try Version(from: &reader)
-    }
-
-    public func encode(into writer: inout ByteWriter) {
-        group.encode(into: &writer)
-        writer.writeU8(state.rawValue)
-        writer.writeArray(waitingFor) { $0.writeI32($1.rawValue) }
-        lastUpdate.encode(into: &writer)
     }
 }
 
