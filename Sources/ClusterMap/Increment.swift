@@ -13,6 +13,8 @@ extension OSDMap {
         public var osds: [OSDID: OSDRecord] = [:]
         public var removedOSDs: [OSDID] = []
         public var crush: CRUSHMap?
+        /// Groups whose exceptions change: an empty list, or `OSDID.none` for a primary, takes the entry out.
+        public var exceptions = GroupExceptions()
         /// CRC-32C of the full encoding of the map it makes; a map that differs is dropped and fetched whole.
         public var resultChecksum: UInt32 = 0
 
@@ -23,11 +25,12 @@ extension OSDMap {
         /// True when nothing changes.
         public var isEmpty: Bool {
             pools.isEmpty && removedPools.isEmpty && nextPool == nil && osds.isEmpty && removedOSDs.isEmpty
-                && crush == nil
+                && crush == nil && exceptions.isEmpty
         }
 
+        /// Version 2 puts the exceptions of groups before the checksum.
         public init(from reader: inout ByteReader) throws(WireError) {
-            self = try reader.versioned("map increment", supported: 1) { r, _ throws(WireError) in
+            self = try reader.versioned("map increment", supported: 2) { r, version throws(WireError) in
                 var increment = Increment(epoch: Epoch(try r.readU32()))
                 increment.pools = try r.readArray(atMost: MapLimits.pools) { r throws(WireError) in try Pool(from: &r) }
                 increment.removedPools = try r.readArray(atMost: MapLimits.pools) { r throws(WireError) in
@@ -35,13 +38,14 @@ extension OSDMap {
                 }
                 increment.nextPool = try r.readOptional { r throws(WireError) in PoolID(try r.readI64()) }
                 let osds = try r.readArray(atMost: MapLimits.osds) { r throws(WireError) in
-                    (OSDID(try r.readI32()), try OSDRecord(from: &r))
+                    (try OSDMap.osdNumber(from: &r), try OSDRecord(from: &r))
                 }
                 for (id, record) in osds { increment.osds[id] = record }
                 increment.removedOSDs = try r.readArray(atMost: MapLimits.osds) { r throws(WireError) in
-                    OSDID(try r.readI32())
+                    try OSDMap.osdNumber(from: &r)
                 }
                 increment.crush = try r.readOptional { r throws(WireError) in try CRUSHMap(from: &r) }
+                if version >= 2 { increment.exceptions = try GroupExceptions(from: &r) }
                 increment.resultChecksum = try r.readU32()
                 return increment
             }
@@ -54,7 +58,7 @@ extension OSDMap {
         }
 
         public func encode(into writer: inout ByteWriter) {
-            writer.versioned(1) { w in
+            writer.versioned(2, compatible: 2) { w in
                 w.writeU32(epoch.rawValue)
                 w.writeArray(pools) { $1.encode(into: &$0) }
                 w.writeArray(removedPools) { $0.writeI64($1.rawValue) }
@@ -65,6 +69,7 @@ extension OSDMap {
                 }
                 w.writeArray(removedOSDs) { $0.writeI32($1.rawValue) }
                 w.writeOptional(crush) { $1.encode(into: &$0) }
+                exceptions.encode(into: &w)
                 w.writeU32(resultChecksum)
             }
         }
@@ -78,16 +83,20 @@ extension OSDMap {
         case wrongResult(Epoch)
     }
 
-    /// The map with `increment` applied, not yet checked against its checksum.
+    /// The map with `increment` applied, in the order of its fields; not yet checked against its checksum.
     public func changed(by increment: Increment) -> OSDMap {
         var map = self
         map.epoch = increment.epoch
         for pool in increment.pools { map.pools[pool.id] = pool }
-        for pool in increment.removedPools { map.pools[pool] = nil }
+        for pool in increment.removedPools {
+            map.pools[pool] = nil
+            map.exceptions.removeAll(of: pool)
+        }
         if let next = increment.nextPool { map.nextPool = next }
         for (id, record) in increment.osds { map.osds[id] = record }
         for id in increment.removedOSDs { map.osds[id] = nil }
         if let crush = increment.crush { map.crush = crush }
+        map.exceptions.apply(increment.exceptions)
         return map
     }
 

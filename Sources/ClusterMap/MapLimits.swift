@@ -10,6 +10,8 @@ public enum MapLimits {
     public static let pools = 4096
     /// OSDs of a cluster.
     public static let osds = 16384
+    /// Groups of a cluster that one kind of exception (`GroupExceptions`) may name.
+    public static let exceptions = 1 << 20
     /// Bytes of an encoded map.
     public static let encodedSize = 64 << 20
 }

@@ -11,8 +11,10 @@ public struct OSDMap: Sendable {
     public var pools: [PoolID: Pool]
     /// The number the next pool gets; numbers are never used twice.
     public var nextPool: PoolID
-    public var osds: [OSDID: OSDRecord]
+    public var osds: OSDTable
     public var crush: CRUSHMap
+    /// Groups that are not, or not only, where CRUSH puts them.
+    public var exceptions: GroupExceptions
 
     /// The map before the first epoch: no OSDs, no pools.
     public init(cluster: UniqueID, crush: CRUSHMap) {
@@ -21,7 +23,8 @@ public struct OSDMap: Sendable {
         epoch = .none
         pools = [:]
         nextPool = PoolID(1)
-        osds = [:]
+        osds = OSDTable()
+        exceptions = GroupExceptions()
     }
 
     public func pool(named name: String) -> Pool? { pools.values.first { $0.name == name } }
@@ -31,22 +34,23 @@ public struct OSDMap: Sendable {
 
     /// The OSDs by number.
     public var osdsInOrder: [(id: OSDID, record: OSDRecord)] {
-        osds.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        osds.map { ($0.key, $0.value) }
     }
 
-    @inlinable
-    public func isUp(_ osd: OSDID) -> Bool { osds[osd]?.isUp ?? false }
+    /// True when the OSD exists and is up.
+    public func isUp(_ osd: OSDID) -> Bool { osds.traits(of: osd).isUp }
 
     // MARK: Encoding
 
+    /// Version 2 appends the exceptions of groups.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("OSD map", supported: 1) { r, _ throws(WireError) in
+        self = try reader.versioned("OSD map", supported: 2) { r, version throws(WireError) in
             let cluster = try UniqueID(from: &r)
             let epoch = Epoch(try r.readU32())
             let nextPool = PoolID(try r.readI64())
             let pools = try r.readArray(atMost: MapLimits.pools) { r throws(WireError) in try Pool(from: &r) }
             let osds = try r.readArray(atMost: MapLimits.osds) { r throws(WireError) in
-                (OSDID(try r.readI32()), try OSDRecord(from: &r))
+                (try Self.osdNumber(from: &r), try OSDRecord(from: &r))
             }
             var map = OSDMap(cluster: cluster, crush: try CRUSHMap(from: &r))
             map.epoch = epoch
@@ -54,11 +58,22 @@ public struct OSDMap: Sendable {
             for pool in pools where map.pools.updateValue(pool, forKey: pool.id) != nil {
                 throw WireError("pool \(pool.id) stands twice in the map")
             }
-            for (id, record) in osds where map.osds.updateValue(record, forKey: id) != nil {
-                throw WireError("\(id) stands twice in the map")
+            for (id, record) in osds {
+                guard map.osds[id] == nil else { throw WireError("\(id) stands twice in the map") }
+                map.osds[id] = record
             }
+            if version >= 2 { map.exceptions = try GroupExceptions(from: &r) }
             return map
         }
+    }
+
+    /// The number of an OSD, in range.
+    static func osdNumber(from reader: inout ByteReader) throws(WireError) -> OSDID {
+        let id = OSDID(try reader.readI32())
+        guard OSDID.valid.contains(id.rawValue) else {
+            throw WireError("OSD number \(id.rawValue) is not from 0 to \(MapLimits.osds - 1)")
+        }
+        return id
     }
 
     public init(decoding bytes: Bytes) throws(WireError) {
@@ -69,7 +84,7 @@ public struct OSDMap: Sendable {
 
     /// Deterministic: equal maps give equal bytes.
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(1) { w in
+        writer.versioned(2, compatible: 2) { w in
             cluster.encode(into: &w)
             w.writeU32(epoch.rawValue)
             w.writeI64(nextPool.rawValue)
@@ -79,6 +94,7 @@ public struct OSDMap: Sendable {
                 osd.record.encode(into: &w)
             }
             crush.encode(into: &w)
+            exceptions.encode(into: &w)
         }
     }
 

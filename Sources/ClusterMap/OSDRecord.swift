@@ -11,6 +11,8 @@ public struct OSDRecord: Hashable, Sendable {
     public var isUp: Bool
     /// Share of its CRUSH weight that is used, 16.16: 0x10000 is in, 0 is out.
     public var reweight: UInt32
+    /// Share of the groups that would have it as primary and do, 16.16: 0x10000 for all, 0 for none where others can.
+    public var primaryAffinity: UInt32
     /// The epoch that marked it up last.
     public var upFrom: Epoch
     /// The newest epoch by which it is known to have been alive (see `up_thru` in the replication rules).
@@ -20,6 +22,8 @@ public struct OSDRecord: Hashable, Sendable {
 
     /// A reweight of 1.
     public static let fullReweight: UInt32 = 0x10000
+    /// A primary affinity of 1.
+    public static let fullAffinity: UInt32 = 0x10000
 
     /// A new OSD: in, not up yet.
     public init(uuid: UniqueID) {
@@ -28,6 +32,7 @@ public struct OSDRecord: Hashable, Sendable {
         endpoint = nil
         isUp = false
         reweight = Self.fullReweight
+        primaryAffinity = Self.fullAffinity
         upFrom = .none
         upThru = .none
         downAt = .none
@@ -35,8 +40,12 @@ public struct OSDRecord: Hashable, Sendable {
 
     public var isIn: Bool { reweight > 0 }
 
+    /// True when it is not to lead every group that it could.
+    var isReluctant: Bool { primaryAffinity < Self.fullAffinity }
+
+    /// Version 2 appends the primary affinity.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("OSD record", supported: 1) { r, _ throws(WireError) in
+        self = try reader.versioned("OSD record", supported: 2) { r, version throws(WireError) in
             var record = OSDRecord(uuid: try UniqueID(from: &r))
             record.incarnation = try r.readU64()
             record.endpoint = try r.readOptional { r throws(WireError) in try Endpoint(from: &r) }
@@ -45,14 +54,18 @@ public struct OSDRecord: Hashable, Sendable {
             record.upFrom = Epoch(try r.readU32())
             record.upThru = Epoch(try r.readU32())
             record.downAt = Epoch(try r.readU32())
+            if version >= 2 { record.primaryAffinity = try r.readU32() }
             guard record.reweight <= Self.fullReweight else { throw WireError("reweight \(record.reweight) above 1") }
+            guard record.primaryAffinity <= Self.fullAffinity else {
+                throw WireError("primary affinity \(record.primaryAffinity) above 1")
+            }
             guard !record.isUp || record.endpoint != nil else { throw WireError("an OSD is up without an address") }
             return record
         }
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(1) { w in
+        writer.versioned(2, compatible: 2) { w in
             uuid.encode(into: &w)
             w.writeU64(incarnation)
             w.writeOptional(endpoint) { $1.encode(into: &$0) }
@@ -61,6 +74,7 @@ public struct OSDRecord: Hashable, Sendable {
             w.writeU32(upFrom.rawValue)
             w.writeU32(upThru.rawValue)
             w.writeU32(downAt.rawValue)
+            w.writeU32(primaryAffinity)
         }
     }
 }

@@ -1,7 +1,24 @@
+import CRUSH
 import Wire
 
 /// A pool: a name space of objects with its own replication.
 public struct Pool: Hashable, Sendable {
+    /// How a pool keeps its objects. The numbers are those of the kinds of CRUSH rules.
+    public enum Kind: UInt8, Sendable {
+        /// Whole copies: any OSD of a group can take the place of any other.
+        case replicated = 1
+        /// Shards that differ by their place in the set.
+        case erasure = 3
+    }
+
+    /// The hash that deals the objects of a pool to its groups. The numbers are those of the field.
+    public enum ObjectHash: UInt8, Sendable {
+        /// The hash of file names in old Linux kernels, which only old pools have.
+        case linux = 1
+        /// Bob Jenkins' hash: the default.
+        case rjenkins = 2
+    }
+
     public var id: PoolID
     public var name: String
     /// Copies of every object.
@@ -18,6 +35,13 @@ public struct Pool: Hashable, Sendable {
     public var created: Epoch
     /// What the pool is for, as `rbd` sets it with `pool init`; empty for none.
     public var application: String
+    /// How the pool keeps its objects.
+    public var kind: Kind = .replicated
+    /// How objects are dealt to groups.
+    public var objectHash: ObjectHash = .rjenkins
+    /// Whether the pool's number is hashed into what CRUSH is asked, so that pools do not lie on top of each other (the flag
+    /// `hashpspool`); only very old pools do without.
+    public var hashesPoolNumber = true
 
     public init(
         id: PoolID, name: String, size: UInt8, minSize: UInt8, groupCount: UInt32, rule: Int32, created: Epoch,
@@ -32,6 +56,32 @@ public struct Pool: Hashable, Sendable {
         self.rule = rule
         self.created = created
         self.application = application
+    }
+
+    /// True when the OSDs behind one that is down move up in a group's sets; false when it leaves a hole, because the places
+    /// mean something.
+    @inlinable public var canShift: Bool { kind == .replicated }
+
+    /// The hash of an object's name in this pool.
+    public func hash(of name: ObjectName) -> UInt32 {
+        switch objectHash {
+        case .rjenkins: StringHash.rjenkins(name.bytes)
+        case .linux:
+            name.bytes.reduce(UInt32(0)) { hash, byte in (hash &+ UInt32(byte) << 4 &+ UInt32(byte) >> 4) &* 11 }
+        }
+    }
+
+    /// What CRUSH is asked for a group: its seed folded into the groups that placement knows, with the pool's number.
+    func placementInput(ofGroup seed: UInt32) -> UInt32 {
+        let folded = Self.stableModulo(seed, placementGroupCount)
+        let number = UInt32(truncatingIfNeeded: id.rawValue)
+        return hashesPoolNumber ? CRUSHHash.hash(folded, number) : folded &+ number
+    }
+
+    /// True when the pool's rule exists in `crush` and is for this kind and size of pool: one that is not chooses nothing.
+    public func ruleFits(in crush: CRUSHMap) -> Bool {
+        guard let rule = crush.rule(RuleID(rule)) else { return false }
+        return rule.kind.rawValue == kind.rawValue && rule.minSize <= size && size <= rule.maxSize
     }
 
     /// The group that holds objects of this hash.
@@ -61,8 +111,9 @@ public struct Pool: Hashable, Sendable {
         return low < count ? low : value & (mask >> 1)
     }
 
+    /// Version 2 appends kind, object hash and whether the pool's number is hashed.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("pool", supported: 1) { r, _ throws(WireError) in
+        self = try reader.versioned("pool", supported: 2) { r, version throws(WireError) in
             var pool = Pool(
                 id: PoolID(try r.readI64()), name: try r.readString(atMost: MapLimits.name), size: try r.readU8(),
                 minSize: try r.readU8(), groupCount: try r.readU32(), rule: 0, created: .none)
@@ -70,6 +121,14 @@ public struct Pool: Hashable, Sendable {
             pool.rule = try r.readI32()
             pool.created = Epoch(try r.readU32())
             pool.application = try r.readString(atMost: MapLimits.name)
+            if version >= 2 {
+                let (kind, hash) = (try r.readU8(), try r.readU8())
+                guard let kind = Kind(rawValue: kind), let hash = ObjectHash(rawValue: hash) else {
+                    throw WireError("pool \(pool.id): kind \(kind) or object hash \(hash) is unknown")
+                }
+                (pool.kind, pool.objectHash) = (kind, hash)
+                pool.hashesPoolNumber = try r.readBool()
+            }
             guard (1...MapLimits.groupsPerPool).contains(pool.groupCount),
                 (1...pool.groupCount).contains(pool.placementGroupCount),
                 (1...MapLimits.poolSize).contains(pool.size), (1...pool.size).contains(pool.minSize)
@@ -79,7 +138,7 @@ public struct Pool: Hashable, Sendable {
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(1) { w in
+        writer.versioned(2, compatible: 2) { w in
             w.writeI64(id.rawValue)
             w.writeString(name)
             w.writeU8(size)
@@ -89,6 +148,9 @@ public struct Pool: Hashable, Sendable {
             w.writeI32(rule)
             w.writeU32(created.rawValue)
             w.writeString(application)
+            w.writeU8(kind.rawValue)
+            w.writeU8(objectHash.rawValue)
+            w.writeBool(hashesPoolNumber)
         }
     }
 }

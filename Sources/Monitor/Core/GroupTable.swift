@@ -32,7 +32,7 @@ struct GroupTable {
         }
         guard
             movesPool || !increment.removedPools.isEmpty || !increment.osds.isEmpty || !increment.removedOSDs.isEmpty
-                || increment.crush != nil
+                || increment.crush != nil || !increment.exceptions.isEmpty
         else { return }
         place(map)
     }
@@ -45,7 +45,9 @@ struct GroupTable {
             let placements = zip(map.placements(of: pool), everyoneUp.placements(of: pool))
             next[pool.id] = zip(pool.groups, placements).map { id, placements in
                 let before = self[id]
-                let isSame = before?.placement.acting == placements.0.acting
+                let isSame =
+                    before?.placement.acting == placements.0.acting
+                    && before?.placement.primary == placements.0.primary
                 return Group(
                     placement: placements.0, wanted: placements.1.acting,
                     since: isSame ? before?.since ?? map.epoch : map.epoch)

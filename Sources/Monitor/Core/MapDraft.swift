@@ -47,6 +47,12 @@ struct MapDraft {
         increment.crush = crush
     }
 
+    /// Changes exceptions of groups: an empty list, or `OSDID.none` for a primary, takes the entry out.
+    mutating func set(_ changes: GroupExceptions) {
+        map.exceptions.apply(changes)
+        increment.exceptions.gather(changes)
+    }
+
     /// Adds a pool under the next number.
     mutating func add(_ pool: Pool) {
         precondition(pool.id == map.nextPool, "pool \(pool.id) does not have the next number")
@@ -65,6 +71,8 @@ struct MapDraft {
         map.pools[pool] = nil
         increment.pools.removeAll { $0.id == pool }
         increment.removedPools.append(pool)
+        map.exceptions.removeAll(of: pool)
+        increment.exceptions.removeAll(of: pool)
     }
 
     /// Gives the increment the checksum of the map it makes. The entry for the log.

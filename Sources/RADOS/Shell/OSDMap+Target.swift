@@ -8,9 +8,11 @@ extension OSDMap: TargetMap {
     public func target(of group: PGID) -> GroupTarget {
         let placement = placement(of: group)
         let pool = pools[group.pool]
+        // A temporary primary need not be the first of the set.
+        let followers = placement.acting.filter { $0 != placement.primary && $0 != .none }
         return GroupTarget(
             up: placement.up,
-            acting: placement.acting.map { osd in
+            acting: ((placement.primary.map { [$0] } ?? []) + followers).map { osd in
                 let record = osds[osd]
                 return .init(osd: osd, upFrom: record?.upFrom ?? .none, incarnation: record?.incarnation ?? 0)
             },

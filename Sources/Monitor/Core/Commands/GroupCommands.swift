@@ -32,14 +32,14 @@ enum GroupCommands {
             throw CommandFailure(
                 ENAMETOOLONG, "the name has \(objectName.utf8.count) bytes, the limit is \(ObjectName.limit)")
         }
-        let hash = StringHash.rjenkins(object.bytes)
+        let hash = pool.hash(of: object)
         let group = pool.group(ofHash: hash)
         let placement = view.map.placement(of: group)
         return CommandResult(
             ObjectMapping(
                 epoch: view.map.epoch.rawValue, pool: pool.name, poolId: pool.id.rawValue, objname: objectName,
                 rawPgid: PGID(pool: pool.id, seed: hash).description, pgid: group.description,
-                up: placement.up.map(\.rawValue), upPrimary: placement.up.first?.rawValue ?? -1,
+                up: placement.up.map(\.rawValue), upPrimary: placement.upPrimary?.rawValue ?? -1,
                 acting: placement.acting.map(\.rawValue), actingPrimary: placement.primary?.rawValue ?? -1))
     }
 }
