@@ -36,6 +36,7 @@ public struct PastInterval: Hashable, Sendable {
     public var first: Epoch
     public var last: Epoch
     public var acting: [OSDID]
+    public var primary: OSDID?
 }
 
 /// A placement group's intervals: the current one, and those of the past that may hold writes nobody else knows of.
@@ -55,9 +56,11 @@ public struct IntervalHistory: Sendable {
     private static func interval(
         at epoch: Epoch, _ pool: Pool, _ placement: OSDMap.Placement, _ upThru: Epoch
     ) -> Interval {
-        Interval(
-            first: epoch, up: placement.up, acting: placement.acting, size: pool.size, minSize: pool.minSize,
-            groupCount: pool.groupCount, primary: placement.primary, upThru: upThru)
+        let acting = placement.acting.filter { $0 != .none }
+        let primary = placement.primary.flatMap { acting.contains($0) ? $0 : nil } ?? acting.first
+        return Interval(
+            first: epoch, up: placement.up.filter { $0 != .none }, acting: acting, size: pool.size,
+            minSize: pool.minSize, groupCount: pool.groupCount, primary: primary, upThru: upThru)
     }
 
     /// Goes on to `epoch`. True when a new interval begins with it.
@@ -74,13 +77,22 @@ public struct IntervalHistory: Sendable {
         }
         // What only the map of the next interval says does not count: the primary did not see it in its own.
         if current.mayServe, current.isProvenAlive {
-            past.append(PastInterval(first: current.first, last: epoch.previous, acting: current.acting))
+            past.append(
+                PastInterval(
+                    first: current.first, last: epoch.previous, acting: current.acting, primary: current.primary))
         }
         current = next
         return true
     }
 
-    /// Forgets intervals that ended before `epoch`, an activation that all members of an acting set have stored.
+    /// Takes an OSD out of every interval that is over: its disk is gone for good, so it is no witness of what it once took,
+    /// and a new disk under its number is none either. An interval without members waits for nobody.
+    public mutating func strike(_ osd: OSDID) {
+        for index in past.indices { past[index].acting.removeAll { $0 == osd } }
+        past.removeAll { $0.acting.isEmpty }
+    }
+
+    /// Forgets intervals that ended before `epoch`, in which the group was clean: they have no copy that is needed.
     public mutating func forget(before epoch: Epoch) {
         past.removeAll { $0.last < epoch }
     }

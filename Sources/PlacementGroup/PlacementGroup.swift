@@ -6,11 +6,10 @@ import Wire
 /// One member's side of a placement group: primary, replica or stray, as the map says.
 ///
 /// A machine without I/O, confined to its OSD's event loop. The primary orders the group's operations; every member of the
-/// acting set applies each in one transaction with its log entry and info; the client hears after all have committed.
-/// With every new interval the members agree again on one history before the group serves (peering), every member stores
-/// that agreement (activation), and is given what it lacks (recovery, backfill).
-///
-/// A deviation from RADOS in this version, on the side of waiting: the group serves only when no member lacks anything.
+/// acting set, and every member that is being filled, applies each in one transaction with its log entry and info; the
+/// client hears after all have committed. With every new interval the members agree again on one history before the group
+/// serves (peering), and every member stores that agreement (activation). What members lack is then brought back beside
+/// client I/O (recovery, backfill).
 public final class PlacementGroup<Environment: GroupEnvironment> {
     public let id: PGID
     public let slot: GroupSlot
@@ -41,17 +40,23 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var recovery = Recovery()
     /// Writes that some member has not committed, in version order.
     var writes: Deque<PendingWrite> = []
-    /// How far each member of the acting set has committed, in the order of the set.
+    /// Those who take part in writes: the acting set in its order, then members that are being filled.
     var members: [Member] = []
+    /// The members but this one.
+    var others: [OSDID] = []
     /// Objects with operations under way, and the requests that wait for them.
     var activities: [ObjectID: ObjectActivity] = [:]
     /// Requests that came before the group served.
-    var waiting: [(request: OperationRequest, client: ClientHandle)] = []
+    var waiting: Deque<(request: OperationRequest, client: ClientHandle)> = []
     var reads: [UInt32: PendingRead] = [:]
     var nextRead: UInt32 = 0
     var watches: [WatchKey: UInt64] = [:]
     /// Objects being sent to other members.
     var pushes: [PushKey: OutgoingPush] = [:]
+    /// Objects of which the first part has been stored, and not yet the last.
+    var arriving: Set<ObjectID> = []
+    /// True while this copy, outside the sets, is being removed.
+    var isRemoving = false
 
     /// The group as the store has it; everything else follows from the first call of `begin`.
     public init(id: PGID, slot: GroupSlot, pool: Pool, intervals: IntervalHistory, environment: Environment) {
@@ -75,6 +80,10 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             var reader = ByteReader(first.value)
             info = try GroupInfo(from: &reader)
             log = GroupLog(tail: info.logTail)
+            for pair in environment.groupKeys(id, from: GroupKeys.requestsStart, to: GroupKeys.requestsEnd) {
+                let records = try GroupKeys.requests(from: pair.value)
+                log.remember(GroupLog.Batch(upTo: try GroupKeys.version(pair.key), requests: records))
+            }
             for pair in environment.groupKeys(id, from: GroupKeys.logStart, to: GroupKeys.logEnd) {
                 var reader = ByteReader(pair.value)
                 log.append(try LogEntry(from: &reader))
@@ -89,30 +98,31 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         }
         precondition(log.head == info.lastUpdate, "group \(id): log ends at \(log.head), info says \(info.lastUpdate)")
         committedThrough = info.lastUpdate
-        intervals.forget(before: info.historyLastEpochStarted)
+        intervals.forget(before: info.historyLastEpochClean)
     }
 
     // MARK: What the group is doing
 
     public enum Phase: Hashable, Sendable {
-        /// Not in the acting set.
+        /// In neither the acting nor the up set.
         case stray
-        /// In the acting set, not its primary; activated when the primary has said what the history is.
+        /// In a set, not the primary; activated when the primary has said what the history is.
         case replica(activated: Bool)
-        /// Primary of an acting set that is too small.
-        case undersized
         /// Primary, waiting until what it has written is durable before it asks the others.
         case settling
         case gettingInfo
         /// Members of an older interval that may know of writes are down; empty when no copy is complete.
         case blocked([OSDID])
+        /// Others should serve; the monitors were asked for that acting set.
+        case awaitingActing([OSDID])
         case gettingAuthority(OSDID)
         case gettingLogs
         /// Everything is known; the monitors have not yet committed that this primary lives in this interval.
         case waitingUpThru
         case activating
-        /// Activated; members are being given what they lack.
-        case recovering
+        /// Activated with fewer members than `min_size`: members are given what they lack, clients wait.
+        case peered
+        /// Serving; members may still be given what they lack.
         case active
     }
 
@@ -126,21 +136,30 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         /// The last part of an object that a member sent.
         case objectStored(ObjectID, Version, interval: Epoch, from: OSDID)
         case backfillStored(interval: Epoch, primary: OSDID)
+        /// A part of the copy is removed.
+        case removal
         /// Nothing waits for it.
         case note
     }
 
-    /// How far a member of the acting set is.
+    /// Someone who takes part in writes, and how far it is.
     struct Member {
         var osd: OSDID
         var committed: Version
         var isFull = false
+        /// How much of its copy counts.
+        var position: BackfillPosition
+        /// What it lacks by its log; this member's own is the group's.
+        var missing: MissingSet
     }
 
     var me: OSDID { environment.osd }
     var interval: Epoch { intervals.current.first }
     var acting: [OSDID] { intervals.current.acting }
+    var up: [OSDID] { intervals.current.up }
     public var isPrimary: Bool { intervals.current.primary == me }
+    var primary: OSDID? { intervals.current.primary }
+    var isActivated: Bool { phase == .active || phase == .peered }
 
     // MARK: Events
 
@@ -162,33 +181,38 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             enterInterval()
         } else {
             switch phase {
-            case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs: startPeering()
+            case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs: startPeering()
             case .waitingUpThru: membersKnown()
-            case .recovering: recoveryPeersChanged()
+            case .peered, .active: recoveryPeersChanged()
             default: break
             }
         }
     }
 
+    /// The disk of an OSD is gone for good by the map that follows: removed, replaced, or declared lost.
+    public func strike(_ osd: OSDID) { intervals.strike(osd) }
+
     private func enterInterval() {
+        leaveRecovery()
+        environment.requestActing(nil, for: id)
+        environment.releaseTurn(.beingFilled, for: slot)
         peering = Peering()
-        recovery = Recovery()
         deferred.removeAll()
         writes.removeAll()
         members.removeAll()
+        others.removeAll()
         activities.removeAll()
         waiting.removeAll()
         reads.removeAll()
         watches.removeAll()
-        pushes.removeAll()
-        if !acting.contains(me) {
-            phase = .stray
-        } else if !isPrimary {
-            phase = .replica(activated: false)
-        } else if !intervals.current.mayServe {
-            phase = .undersized
-        } else {
+        arriving.removeAll()
+        if isPrimary {
             startPeering()
+        } else if acting.contains(me) || up.contains(me) {
+            phase = .replica(activated: false)
+        } else {
+            phase = .stray
+            announceStray()
         }
         checkInvariants()
     }
@@ -214,9 +238,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             isPrimary ? pullStored(object, version) : send(.pushed(object, version), to: from)
         case .backfillStored(let storedIn, let primary):
             guard storedIn == interval else { break }
-            primary == me ? backfillStored(by: me) : send(.backfillStored, to: primary)
-        case .note:
-            break
+            send(.backfillStored, to: primary)
+        case .removal: continueRemoval()
+        case .note: break
         }
         if commits.isEmpty { settled() }
     }
@@ -239,65 +263,67 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         case .replicated(let version, let isFull):
             if phase == .active { memberCommitted(from, version, isFull: isFull) }
         case .queryInfo, .queryLog:
-            answer(message, to: from)
+            if from == primary { answer(message, to: from) }
         case .info(let info):
             receivedInfo(info, from: from)
         case .log(let info, let entries, let missing):
             receivedLog(info, entries, missing, from: from)
         case .activate(let activation):
-            if from == intervals.current.primary { activate(activation, primary: from) }
+            if from == primary { activate(activation, primary: from) }
         case .activated:
             activationStored(by: from)
-        case .pull(let object, let need):
-            startPush(of: object, at: need, to: from)
-        case .push(let part):
-            store(part, from: from)
-        case .pushed(let object, let version):
-            pushStored(object, version, by: from)
-        case .cannotPush(let object, _):
-            pullFailed(object, from: from)
-        case .scan(let after, let limit):
-            answerScan(after: after, limit: limit, to: from)
-        case .scanned(let objects, let more):
-            receivedScan(objects, more: more, from: from)
-        case .backfilled(let lastUpdate):
-            if from == intervals.current.primary { completeBackfill(lastUpdate, primary: from) }
-        case .backfillStored:
-            backfillStored(by: from)
-        case .started(let epoch):
-            if from == intervals.current.primary { noteStarted(epoch) }
+        case .pull, .push, .pushed, .cannotPush:
+            receivedTransfer(message.body, from: from)
+        default:
+            if from == primary {
+                receivedOrder(message.body, from: from)
+            } else {
+                receivedWord(message.body, from: from)
+            }
         }
         checkInvariants()
+    }
+
+    /// What a primary has its members do.
+    private func receivedOrder(_ body: GroupMessage.Body, from: OSDID) {
+        switch body {
+        case .scan(let after, let limit): answerScan(after: after, limit: limit, to: from)
+        case .backfillProgress(let object): noteProgress(object)
+        case .backfilled: completeBackfill(primary: from)
+        case .reserve: environment.requestTurn(.beingFilled, for: slot)
+        case .started(let epoch): if epoch == interval { noteStarted() }
+        case .clean(let epoch): if epoch == interval { noteClean() }
+        case .remove: startRemoval()
+        default: break
+        }
+    }
+
+    /// What members tell the primary.
+    private func receivedWord(_ body: GroupMessage.Body, from: OSDID) {
+        guard isPrimary else { return }
+        switch body {
+        case .scanned(let objects, let more): receivedScan(objects, more: more, from: from)
+        case .backfillStored: backfillStored(by: from)
+        case .reserved(let isGranted): receivedReservation(isGranted, from: from)
+        default: break
+        }
     }
 
     /// The session to a member was begun anew: what was on its way in either direction is lost, so what is outstanding is
     /// said again. Members take a repetition for what it is.
     public func sessionReset(with osd: OSDID) {
         switch phase {
-        case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs, .waitingUpThru: startPeering()
+        case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs, .waitingUpThru: startPeering()
         case .activating: resendActivation(to: osd)
-        case .recovering: recoveryPeersChanged()
-        case .active: resendWrites(to: osd)
-        case .stray, .replica, .undersized, .settling: break
+        case .peered, .active:
+            guard others.contains(osd) || recovery.mayConcern(osd) else { break }
+            if phase == .active, members.contains(where: { $0.osd == osd }) { send(.started(interval), to: osd) }
+            resendWrites(to: osd)
+            recoveryPeersChanged(reset: osd)
+        case .stray:
+            if osd == primary { announceStray() }
+        case .replica, .settling: break
         }
-    }
-
-    /// What the monitor is told of the group by its primary.
-    public var statistics: GroupStatistics {
-        var state: GroupStatistics.State = acting.count < Int(intervals.current.size) ? [.undersized, .degraded] : []
-        var waitingFor: [OSDID] = []
-        switch phase {
-        case .undersized: state.insert(.peered)
-        case .blocked(let osds):
-            state.insert(osds.isEmpty ? .incomplete : .down)
-            waitingFor = osds
-        case .recovering: state.formUnion([.peered, .degraded, recovery.isBackfilling ? .backfilling : .recovering])
-        case .active: state.formUnion(state.isEmpty ? .activeClean : .active)
-        default:
-            state.insert(.peering)
-            waitingFor = peering.awaiting.sorted()
-        }
-        return GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
     }
 
     // MARK: Helpers
@@ -312,6 +338,11 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         environment.commit(transaction, for: slot)
     }
 
+    /// Stores the info, which has changed; nothing waits for it.
+    func commitInfo(_ purpose: CommitPurpose = .note) {
+        commit(Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(info)])]), purpose)
+    }
+
     /// The version of an object in this copy; zero when it is not there.
     func version(of object: ObjectID) -> Version {
         environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.version) ?? .zero
@@ -324,8 +355,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             "group \(id): log \(log.tail)..\(log.head), info \(info.logTail)..\(info.lastUpdate)")
         precondition(missing.count == Int(info.missingCount), "group \(id): \(missing.count) objects missing, \(info)")
         precondition(
-            phase != .active || (isPrimary && missing.isEmpty && info.isComplete),
-            "group \(id) serves with \(missing.count) objects missing")
+            phase != .active || (isPrimary && info.isComplete), "group \(id) serves from an incomplete copy: \(info)")
         precondition(committedThrough <= info.lastUpdate, "group \(id) committed \(committedThrough) of \(info)")
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import PlacementGroup
 import Simulation
 
 /// `simulate --seeds A-B [--steps N] [--trace]`: runs whole clusters under seeds and says which failed. A seed replays
@@ -40,6 +41,7 @@ struct Simulate {
         var failed = 0
         var operations = 0
         var faults: [String: Int] = [:]
+        var branches: [RareBranch: Int] = [:]
         for seed in seeds {
             do {
                 let cluster = try SimulatedCluster(
@@ -47,6 +49,7 @@ struct Simulate {
                 let problems = try cluster.check(steps: steps)
                 operations += cluster.operations
                 faults.merge(cluster.faults) { $0 + $1 }
+                branches.merge(cluster.branches) { $0 + $1 }
                 if trace { for line in cluster.lines { print(line) } }
                 if !ignoresFlushes { for problem in problems { print(problem) } }
                 if problems.isEmpty == ignoresFlushes { failed += 1 }
@@ -57,6 +60,7 @@ struct Simulate {
         }
         let counts = faults.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
         print("\(seeds.count) seeds, \(operations) operations, \(counts)")
+        print(RareBranch.allCases.map { "\(branches[$0, default: 0]) × \($0)" }.joined(separator: ", "))
         print("\(seeds.count - failed) passed, \(failed) failed")
         exit(failed == 0 ? 0 : 1)
     }

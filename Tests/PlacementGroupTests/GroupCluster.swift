@@ -17,6 +17,9 @@ final class GroupHost: GroupEnvironment {
     var early: [(from: OSDID, message: GroupMessage)] = []
     var earlyRequests: [(OperationRequest, ClientHandle)] = []
     var reads: [(ObjectID, UInt64, Int, UInt32, GroupSlot)] = []
+    var turns: [(kind: TurnKind, group: GroupSlot, isGranted: Bool)] = []
+    var recoveries = 0
+    var starved: [GroupSlot] = []
 
     init(osd: OSDID, cluster: GroupCluster) {
         self.osd = osd
@@ -26,6 +29,29 @@ final class GroupHost: GroupEnvironment {
     var nowMilliseconds: UInt64 { 0 }
     var isFull: Bool { false }
     func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
+    func requestActing(_ osds: [OSDID]?, for group: PGID) {
+        if let osds { cluster.actingWanted.append((osd, incarnation, group, osds)) }
+    }
+    func requestTurn(_ kind: TurnKind, for group: GroupSlot) {
+        if let turn = turns.first(where: { $0.kind == kind && $0.group == group }) {
+            if turn.isGranted { groups[Int(group.index)].turnGranted(kind) }
+        } else {
+            turns.append((kind, group, false))
+        }
+    }
+    func releaseTurn(_ kind: TurnKind, for group: GroupSlot) {
+        turns.removeAll { $0.kind == kind && $0.group == group }
+    }
+    func beginRecovery(for group: GroupSlot) -> Bool {
+        if recoveries >= 3 {
+            if !starved.contains(group) { starved.append(group) }
+            return false
+        }
+        recoveries += 1
+        return true
+    }
+    func endRecovery() { recoveries -= 1 }
+    func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
     func name(of client: ClientHandle) -> String? { "client" }
     func isUp(_ osd: OSDID) -> Bool { cluster.epochs[Int(epoch.rawValue)].up.contains(osd) }
 
@@ -70,6 +96,9 @@ final class GroupHost: GroupEnvironment {
     /// Creates the groups from the store and goes through the maps up to the newest.
     func start() {
         epoch = Epoch(1)
+        turns.removeAll()
+        starved.removeAll()
+        recoveries = 0
         let first = cluster.epochs[1]
         groups = cluster.groups.enumerated().map { index, id in
             PlacementGroup(
@@ -132,10 +161,12 @@ final class GroupCluster {
         var incarnations: [OSDID: Int]
         var raw: [PGID: [OSDID]]
         var upThru: [OSDID: Epoch] = [:]
+        var temporary: [PGID: [OSDID]] = [:]
 
         func placement(_ group: PGID) -> OSDMap.Placement {
             let up = (raw[group] ?? []).filter { self.up.contains($0) }
-            return OSDMap.Placement(up: up, acting: up)
+            let temporary = (temporary[group] ?? []).filter { self.up.contains($0) }
+            return OSDMap.Placement(up: up, acting: temporary.isEmpty ? up : temporary)
         }
 
         func upThru(of group: PGID) -> Epoch { placement(group).primary.flatMap { upThru[$0] } ?? .none }
@@ -156,6 +187,8 @@ final class GroupCluster {
     var requests: [(request: OperationRequest, to: OSDID, incarnation: Int)] = []
     var replies: [OperationReply] = []
     var clientEpoch = Epoch(1)
+    var actingWanted: [(osd: OSDID, incarnation: Int, group: PGID, osds: [OSDID])] = []
+    var branches: [RareBranch: Int] = [:]
     var upThruWanted: [(osd: OSDID, incarnation: Int, epoch: Epoch)] = []
     /// The one operation under way on each object.
     var pending: [ObjectID: Operation] = [:]
@@ -198,14 +231,15 @@ final class GroupCluster {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<45: deliver()
         case 45..<65: completeDisk()
-        case 65..<70: completeRead()
+        case 65..<69: completeRead()
+        case 69: grantTurn()
         case 70..<78: deliverRequest()
         case 78..<84: advanceSomeone()
         case 84..<95: startOperation()
         case 95..<97 where faults: crashOrRestart()
         case 97 where faults: changePlacement()
         case 98 where faults: resetSession()
-        case 99: commitUpThru()
+        case 99: Bool.random(using: &random) ? commitUpThru() : commitActing()
         default: handleReplies()
         }
         handleReplies()
@@ -348,6 +382,31 @@ final class GroupCluster {
         newEpoch { $0.upThru[osd] = epoch }
     }
 
+    private func commitActing() {
+        guard !actingWanted.isEmpty else { return }
+        let (osd, incarnation, group, osds) = actingWanted.removeFirst()
+        let newest = epochs[epochs.count - 1]
+        guard newest.up.contains(osd), newest.incarnations[osd] == incarnation,
+            newest.placement(group).primary == osd, newest.temporary[group] ?? [] != osds
+        else { return }
+        newEpoch { $0.temporary[group] = osds.isEmpty ? nil : osds }
+    }
+
+    /// One turn of each kind is given at a time, and a group that found no room for another object hears when there is.
+    private func grantTurn() {
+        guard let host = hosts.filter({ $0.isRunning && $0.isServing }).randomElement(using: &random) else { return }
+        for kind in [TurnKind.filling, .beingFilled] {
+            guard let index = host.turns.firstIndex(where: { $0.kind == kind }), !host.turns[index].isGranted
+            else { continue }
+            host.turns[index].isGranted = true
+            host.groups[Int(host.turns[index].group.index)].turnGranted(kind)
+        }
+        let starved = host.starved
+        host.starved.removeAll()
+        for slot in starved { host.groups[Int(slot.index)].recoveryMayGoOn() }
+        for group in host.groups { group.tick() }
+    }
+
     private func changePlacement() {
         let group = groups.randomElement(using: &random)!
         let chosen = hosts.map(\.osd).shuffled(using: &random).prefix(copies)
@@ -382,9 +441,14 @@ final class GroupCluster {
     private var isQuiet: Bool {
         let newest = epochs.count - 1
         return clientEpoch.rawValue == UInt32(newest) && pending.isEmpty && links.allSatisfy(\.isEmpty)
-            && requests.isEmpty && upThruWanted.isEmpty
+            && requests.isEmpty && upThruWanted.isEmpty && actingWanted.isEmpty
             && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
-            && groups.allSatisfy { phase(of: $0) == .active }
+            && groups.allSatisfy { isClean($0) }
+    }
+
+    func isClean(_ group: PGID) -> Bool {
+        guard let primary = epochs[epochs.count - 1].placement(group).primary else { return false }
+        return hosts[Int(primary.rawValue)].groups[Int(group.seed)].statistics.state == .activeClean
     }
 
     func phase(of group: PGID) -> PlacementGroup<GroupHost>.Phase? {
@@ -394,7 +458,8 @@ final class GroupCluster {
 
     func checkEnd(seed: UInt64) {
         for group in groups {
-            #expect(phase(of: group) == .active, "group \(group) at the end, seed \(seed)")
+            #expect(
+                isClean(group), "group \(group) at the end, seed \(seed): \(String(describing: phase(of: group)))")
             let acting = epochs[epochs.count - 1].placement(group).acting
             let contents = acting.map { osd in
                 hosts[Int(osd.rawValue)].store.durable.objects.filter { pool.group(ofHash: $0.key.hash) == group }

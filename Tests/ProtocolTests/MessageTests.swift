@@ -33,11 +33,13 @@ import Wire
             .queryInfo,
             .info(info), .queryLog(since: v(1)), .log(info, entries: [entry], missing: missing),
             .activate(
-                Activation(info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object])),
+                Activation(
+                    info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object],
+                    requests: [RecordedRequest(request: RequestID(client: 1, number: 2), version: v(1), errno: 17)])),
             .activated, .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
             .cannotPush(object, need: v(2)), .scan(after: object, limit: 10),
-            .scanned([ObjectVersion(object, v(2))], more: true), .backfilled(lastUpdate: v(2)), .backfillStored,
-            .started(Epoch(4)),
+            .scanned([ObjectVersion(object, v(2))], more: true), .backfillProgress(object), .backfilled,
+            .backfillStored, .reserve, .reserved(true), .started(Epoch(4)), .clean(Epoch(4)), .remove,
         ]
         let steps: [ObjectOperation] = [
             .read(offset: 1, length: 2), .stat, .getAttribute(name: "a"), .getOmap(keys: [Bytes("k")]),
@@ -62,6 +64,7 @@ import Wire
                         GroupStatistics(group: group, state: .down, waitingFor: [OSDID(2)], lastUpdate: v(2))
                     ])),
             .leaving(OSDID(1), incarnation: 5), .alive(OSDID(1), incarnation: 5, epoch: Epoch(3)),
+            .acting(OSDID(1), incarnation: 5, [ActingRequest(group: group, osds: [OSDID(2)])]),
             .command(CommandRequest(number: 1, words: ["osd", "tree"], arguments: ["format": "json"])),
             .commandReply(CommandReply(number: 1, errno: 2, message: "no", output: Bytes("{}"))),
         ]

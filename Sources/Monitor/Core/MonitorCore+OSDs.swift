@@ -41,6 +41,20 @@ extension MonitorCore {
         return true
     }
 
+    /// Gives a group the temporary acting set that its primary asks for. The primary asks again if the map has moved on.
+    func judgeActing(_ request: ActingRequest, by osd: OSDID, _ incarnation: UInt64, _ draft: inout MapDraft) {
+        let map = draft.map
+        guard let record = map.osds[osd], record.isUp, record.incarnation == incarnation,
+            let pool = map.pools[request.group.pool], request.group.seed < pool.groupCount,
+            request.osds.count <= Int(pool.size), Set(request.osds).count == request.osds.count,
+            request.osds.allSatisfy({ map.isUp($0) }), map.exceptions.temporary[request.group] ?? [] != request.osds,
+            map.placement(of: request.group).primary == osd
+        else { return }
+        var changes = GroupExceptions()
+        changes.temporary[request.group] = request.osds
+        draft.set(changes)
+    }
+
     /// Keeps the statistics of an OSD that the map says is up in that run.
     func take(_ statistics: OSDStatistics, from session: PeerSession) {
         guard let record = map.osds[statistics.id], record.isUp, record.incarnation == statistics.incarnation else {

@@ -33,6 +33,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case boot(OSDBoot, PeerSession)
         case down(OSDID, incarnation: UInt64, reason: String)
         case alive(OSDID, incarnation: UInt64, epoch: Epoch)
+        case acting(OSDID, incarnation: UInt64, ActingRequest)
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -111,6 +112,12 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case .alive(let osd, let incarnation, let epoch):
             guard session.peer.osd == osd else { return refuse(session, "a sign of life of \(osd)") }
             want(.alive(osd, incarnation: incarnation, epoch: min(epoch, map.epoch)))
+        case .acting(let osd, let incarnation, let requests):
+            guard session.peer.osd == osd else { return refuse(session, "a wish of \(osd)") }
+            for request in requests where waiting.count < MonitorBounds.waitingChanges {
+                enqueue(.acting(osd, incarnation: incarnation, request))
+            }
+            proposeWaiting()
         case .leaving(let osd, let incarnation):
             guard session.peer.osd == osd else { return refuse(session, "the leave of \(osd)") }
             want(.down(osd, incarnation: incarnation, reason: "it stopped"))
@@ -180,6 +187,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting.contains { if case .boot(boot, session) = $0 { true } else { false } }
         case .down(let osd, let incarnation, _):
             waiting.contains { if case .down(osd, incarnation, _) = $0 { true } else { false } }
+        case .acting(let osd, let incarnation, let request):
+            waiting.contains { if case .acting(osd, incarnation, request) = $0 { true } else { false } }
         case .alive(let osd, let incarnation, let epoch):
             waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
@@ -229,6 +238,9 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             record.downAt = draft.epoch
             draft.settle(osd, record)
             environment.note("\(osd) is marked down in epoch \(draft.epoch): \(reason)")
+            return true
+        case .acting(let osd, let incarnation, let request):
+            judgeActing(request, by: osd, incarnation, &draft)
             return true
         case .alive(let osd, let incarnation, let epoch):
             // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.

@@ -40,6 +40,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
     private var wantedUpThru = Epoch.none
     /// When the monitor was told so last, and of which epoch.
     private var lastAlive: (at: UInt64, epoch: Epoch)?
+    var turns = RecoveryTurns()
+    var acting = ActingWishes()
+    private var lastGroupTick: UInt64 = 0
 
     public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint, environment: Environment) {
         self.id = id
@@ -101,6 +104,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func mapReceived(_ next: OSDMap) {
         precondition(
             map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
+        if let before = map { strikeLost(before, next) }
         map = next
         for pool in next.poolsInOrder {
             for (group, placement) in zip(pool.groups, next.placements(of: pool)) {
@@ -114,7 +118,14 @@ public final class OSDCore<Environment: OSDEnvironment> {
         deliverEarly()
     }
 
-    private var isUpInMap: Bool {
+    /// Disks that are gone for good with this epoch are no witnesses of what groups did before.
+    private func strikeLost(_ before: OSDMap, _ next: OSDMap) {
+        for (osd, record) in before.osdsInOrder where next.osds[osd]?.uuid != record.uuid {
+            for group in groups { group.strike(osd) }
+        }
+    }
+
+    var isUpInMap: Bool {
         guard let record = map?.osds[id] else { return false }
         return record.isUp && record.incarnation == incarnation
     }
@@ -152,8 +163,11 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
         guard isServing else { return }
         var wanted = Set<OSDID>()
-        for group in groups where group.intervals.current.acting.contains(id) {
-            wanted.formUnion(group.intervals.current.acting)
+        for group in groups {
+            let interval = group.intervals.current
+            guard interval.acting.contains(id) || interval.up.contains(id) else { continue }
+            wanted.formUnion(interval.acting)
+            wanted.formUnion(interval.up)
         }
         for osd in wanted.sorted() where osd != id { _ = session(to: osd) }
     }
@@ -237,6 +251,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
             let reply = OperationReply(number: request.id.number, outcome: .misdirected(map.epoch))
             return environment.send(Message.operationReply(reply).encoded, to: session)
         }
+        turns.clientOperations += 1
         groups[Int(slot.index)].request(request, from: ClientHandle(session: session.number))
     }
 
@@ -265,6 +280,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The turn of the loop is over: what was submitted goes to the disk as one write.
     public func endOfTurn() {
+        grantTurns()
+        tellActing()
         environment.store.endOfTurn()
         storeCompleted()
     }
@@ -280,6 +297,12 @@ public final class OSDCore<Environment: OSDEnvironment> {
                 .boot(OSDBoot(id: id, uuid: uuid, incarnation: incarnation, endpoint: endpoint)))
         }
         sayAlive()
+        if isServing, now - lastGroupTick >= OSDLimits.groupTick {
+            lastGroupTick = now
+            turns.tick()
+            acting.isTold = false
+            for group in groups { group.tick() }
+        }
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
             environment.tellMonitor(.statistics(statistics))

@@ -1,6 +1,7 @@
 import ClusterMap
 import KeyValueStore
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -24,6 +25,8 @@ public protocol OSDEnvironment: AnyObject {
     func stop(because reason: String)
     /// A line for the administrator.
     func note(_ text: String)
+    /// Something rare has happened; for tests to count.
+    func occurred(_ branch: RareBranch)
 }
 
 /// A session with another daemon or a client, by a number that the environment gave it.
@@ -51,6 +54,14 @@ public enum OSDLimits {
     public static let bootInterval: UInt64 = 2000
     /// Milliseconds after which the monitor is asked again to commit that this OSD lives.
     public static let aliveInterval: UInt64 = 1000
+    /// Groups of this OSD that fill others at a time, and copies on this OSD that are filled at a time.
+    public static let fills = 2
+    /// Objects that are brought back at a time while clients are quiet, and while they are not.
+    public static let recoveries = (idle: 16, busy: 3)
+    /// Client operations a second from which on clients are not quiet.
+    public static let busyOperations = 20
+    /// Milliseconds between two looks of the groups at what may have been lost.
+    public static let groupTick: UInt64 = 1000
     /// Bytes of client data that must fit besides what is in flight, or the OSD counts as full.
     public static let headroom = 4 << 20
 }

@@ -6,6 +6,7 @@ import Messenger
 import MonitorClient
 import NIOCore
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -100,6 +101,8 @@ extension OSDShell: OSDEnvironment {
         isStopped = true
         whenStopped?(reason)
     }
+
+    func occurred(_ branch: RareBranch) {}
 
     func note(_ text: String) { logger.info("\(text)") }
 }

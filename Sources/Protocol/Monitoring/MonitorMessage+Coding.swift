@@ -1,8 +1,9 @@
+import ClusterMap
 import Wire
 
 extension MonitorMessage {
     private enum Tag: UInt8 {
-        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply, alive
+        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply, alive, acting
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -32,6 +33,11 @@ extension MonitorMessage {
             writer.writeI32(osd.rawValue)
             writer.writeU64(incarnation)
             writer.writeU32(epoch.rawValue)
+        case .acting(let osd, let incarnation, let requests):
+            tag(.acting, &writer)
+            writer.writeI32(osd.rawValue)
+            writer.writeU64(incarnation)
+            writer.writeArray(requests) { $1.encode(into: &$0) }
         case .command(let request):
             tag(.command, &writer)
             request.encode(into: &writer)
@@ -54,6 +60,13 @@ extension MonitorMessage {
         case .alive:
             self = .alive(
                 OSDID(try reader.readI32()), incarnation: try reader.readU64(), epoch: Epoch(try reader.readU32()))
+        case .acting:
+            let (osd, incarnation) = (OSDID(try reader.readI32()), try reader.readU64())
+            self = .acting(
+                osd, incarnation: incarnation,
+                try reader.readArray(atMost: Int(MapLimits.groupsPerPool)) { r throws(WireError) in
+                    try ActingRequest(from: &r)
+                })
         case .command: self = .command(try CommandRequest(from: &reader))
         case .commandReply: self = .commandReply(try CommandReply(from: &reader))
         }

@@ -14,6 +14,8 @@ public enum MonitorMessage: Sendable {
     /// OSD → monitor: this run of me lives in this epoch; a map that says so (`up_thru`) is what its groups wait for before
     /// they serve.
     case alive(OSDID, incarnation: UInt64, epoch: Epoch)
+    /// OSD → monitor: groups that this run of me leads are to be served by these OSDs (by none: by the up set again).
+    case acting(OSDID, incarnation: UInt64, [ActingRequest])
     /// OSD → monitor, every few seconds: alive, and how things are.
     case statistics(OSDStatistics)
     /// OSD → monitor: I am going, mark me down.
@@ -106,6 +108,30 @@ public struct OSDFailure: Hashable, Sendable {
         writer.writeI32(reporter.rawValue)
         writer.writeI32(target.rawValue)
         writer.writeU64(incarnation)
+    }
+}
+
+/// Whom a group's primary wants to serve it; see `MonitorMessage.acting`.
+public struct ActingRequest: Hashable, Sendable {
+    /// Which group.
+    public var group: PGID
+    /// The acting set, primary first; empty for the up set.
+    public var osds: [OSDID]
+
+    /// A request with these values.
+    public init(group: PGID, osds: [OSDID]) {
+        self.group = group
+        self.osds = osds
+    }
+
+    init(from reader: inout ByteReader) throws(WireError) {
+        group = try PGID(from: &reader)
+        osds = try reader.readArray(atMost: Int(MapLimits.poolSize)) { r throws(WireError) in OSDID(try r.readI32()) }
+    }
+
+    func encode(into writer: inout ByteWriter) {
+        group.encode(into: &writer)
+        writer.writeArray(osds) { $0.writeI32($1.rawValue) }
     }
 }
 

@@ -2,6 +2,7 @@ import CRUSH
 import ClusterMap
 import Monitor
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -28,6 +29,8 @@ public final class SimulatedCluster {
     /// Lines of what happened, kept when asked for.
     public private(set) var lines: [String] = []
     private let keepsTrace: Bool
+    /// How often each rare way was taken.
+    public internal(set) var branches: [RareBranch: Int] = [:]
     /// How often each kind of fault has happened.
     public private(set) var faults: [String: Int] = [:]
 

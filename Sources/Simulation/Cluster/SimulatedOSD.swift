@@ -3,6 +3,7 @@ import Messenger
 import MonitorClient
 import OSD
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -80,6 +81,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     func close(_ session: PeerSession) { cluster.network.close(SessionID(rawValue: session.number), by: self) }
     func tellMonitor(_ message: MonitorMessage) { monitor.send(message) }
     func stop(because reason: String) { preconditionFailure("\(identity.entity) stopped: \(reason)") }
+    func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
     func note(_ text: String) { cluster.trace("\(identity.entity): \(text)") }
 
     // MARK: NetworkProcess
