@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "ClusterMap", "Monitor", "Protocol", "RADOS", "RBD", "Wire", logging,
+                "CRUSH", "ClusterMap", "Monitor", "Protocol", "RADOS", "RBD", "Wire", logging,
                 .product(name: "TextTable", package: "TextTable"),
             ] + nio,
             swiftSettings: settings),
@@ -89,7 +89,7 @@ let package = Package(
         .executableTarget(
             name: "nacre",
             dependencies: [
-                "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
+                "CRUSH", "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
@@ -126,7 +126,8 @@ let package = Package(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
             swiftSettings: settings),
         .testTarget(
-            name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+            name: "ClusterMapTests", dependencies: ["CRUSH", "ClusterMap", "Wire"], exclude: ["Fixtures"],
+            swiftSettings: settings),
         .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
         .testTarget(name: "CRUSHTests", dependencies: ["CRUSH", "Wire"], swiftSettings: settings),

@@ -12,37 +12,137 @@ public struct CRUSHMap: Sendable {
     public let types: [TypeID: String]
     /// The devices by ascending number.
     public let devices: [Device]
-    /// The buckets from -1 downwards; numbers may be missing.
+    /// The buckets that administrators see, from -1 downwards; numbers may be missing.
     public let buckets: [Bucket]
     /// The rules by ascending number; numbers may be missing.
     public let rules: [Rule]
+    /// The replacements of weights by number of the pool, or `ChooseArguments.defaultSet`.
+    public let chooseArguments: [Int64: ChooseArguments]
+    /// The classes of devices by ascending number.
+    public let classes: [DeviceClass]
+    /// The shadows of the buckets: for each class the part of the hierarchy that holds its devices. In descending order of
+    /// their numbers.
+    public let shadowBuckets: [Bucket]
     /// The same hierarchy laid out for mapping.
     let layout: Layout
 
     /// A map of these parts, in any order. Throws `CRUSHError` when they do not make a valid one.
+    ///
+    /// Shadow trees are made for every class that a device has or that `Bucket.shadows` names, with the numbers that the
+    /// buckets remember.
     public init(
-        tunables: Tunables, types: [TypeID: String], devices: [Device], buckets: [Bucket], rules: [Rule]
+        tunables: Tunables, types: [TypeID: String], devices: [Device], buckets: [Bucket], rules: [Rule],
+        chooseArguments: [Int64: ChooseArguments] = [:]
     ) throws(CRUSHError) {
-        self.tunables = tunables
-        self.types = types
-        self.devices = devices.sorted { $0.id < $1.id }
-        self.buckets = buckets.sorted { $0.id > $1.id }
-        self.rules = rules.sorted { $0.id < $1.id }
-        try Validation.check(
-            tunables: tunables, types: types, devices: self.devices, buckets: self.buckets, rules: self.rules)
-        layout = Layout(buckets: self.buckets, rules: self.rules)
+        let devices = devices.sorted { $0.id < $1.id }
+        var names: [String] = []
+        let used = devices.compactMap(\.deviceClass) + buckets.flatMap { $0.shadows.keys.sorted() }
+        for name in used where !names.contains(name) { names.append(name) }
+        try self.init(
+            Parts(
+                tunables: tunables, types: types, devices: devices, buckets: buckets, rules: rules,
+                chooseArguments: chooseArguments,
+                classes: names.enumerated().map { DeviceClass(id: Int32($0.offset), name: $0.element) }))
     }
 
-    /// The bucket with this number.
+    /// What a map is made of.
+    package struct Parts {
+        var tunables: Tunables
+        var types: [TypeID: String]
+        var devices: [Device]
+        var buckets: [Bucket]
+        var rules: [Rule]
+        var chooseArguments: [Int64: ChooseArguments] = [:]
+        var classes: [DeviceClass] = []
+        /// The shadow trees as they are; nil when they are to be made.
+        var shadowBuckets: [Bucket]?
+    }
+
+    /// A map of these parts, in any order. Throws `CRUSHError` when they do not make a valid one.
+    package init(_ parts: Parts) throws(CRUSHError) {
+        tunables = parts.tunables
+        types = parts.types
+        devices = parts.devices.sorted { $0.id < $1.id }
+        rules = parts.rules.sorted { $0.id < $1.id }
+        chooseArguments = parts.chooseArguments
+        classes = parts.classes.sorted { $0.id < $1.id }
+        var buckets = parts.buckets.sorted { $0.id > $1.id }
+        var shadows = (parts.shadowBuckets ?? []).sorted { $0.id > $1.id }
+        let validation = try Validation(tunables: tunables, types: types, devices: devices, classes: classes)
+        try validation.check(buckets: buckets, shadows: shadows)
+        if parts.shadowBuckets == nil, !classes.isEmpty {
+            (buckets, shadows) = try Shadows.make(devices: devices, buckets: buckets, classes: classes)
+            try validation.check(buckets: buckets, shadows: shadows)
+        }
+        self.buckets = Self.withTables(buckets, tunables)
+        shadowBuckets = Self.withTables(shadows, tunables)
+        let all = self.buckets + shadowBuckets
+        try validation.check(rules: rules, buckets: all)
+        try validation.check(chooseArguments, buckets: all)
+        layout = Layout(buckets: all, rules: rules, arguments: chooseArguments)
+    }
+
+    private static func withTables(_ buckets: [Bucket], _ tunables: Tunables) -> [Bucket] {
+        buckets.map { bucket in
+            guard bucket.table == nil else { return bucket }
+            var bucket = bucket
+            bucket.table = BucketTables.table(of: bucket, strawVersion: tunables.strawCalculationVersion)
+            return bucket
+        }
+    }
+
+    /// The parts of this map, for making another.
+    package var parts: Parts {
+        Parts(
+            tunables: tunables, types: types, devices: devices, buckets: buckets, rules: rules,
+            chooseArguments: chooseArguments, classes: classes, shadowBuckets: shadowBuckets)
+    }
+
+    /// The bucket with this number, be it a shadow.
     public func bucket(_ id: ItemID) -> Bucket? {
-        // Descending order, and usually without gaps.
-        let guess = -1 - Int(id.rawValue)
-        if buckets.indices.contains(guess), buckets[guess].id == id { return buckets[guess] }
-        return buckets.first { $0.id == id }
+        Self.bucket(id, in: buckets) ?? Self.bucket(id, in: shadowBuckets)
     }
 
-    /// The bucket with this name.
+    private static func bucket(_ id: ItemID, in buckets: [Bucket]) -> Bucket? {
+        var low = 0
+        var high = buckets.count
+        while low < high {
+            let middle = (low + high) / 2
+            if buckets[middle].id == id { return buckets[middle] }
+            if buckets[middle].id > id { low = middle + 1 } else { high = middle }
+        }
+        return nil
+    }
+
+    /// The bucket with this name; no shadow.
     public func bucket(named name: String) -> Bucket? { buckets.first { $0.name == name } }
+
+    /// The device with this number.
+    public func device(_ osd: OSDID) -> Device? { devices.first { $0.id == osd } }
+
+    /// The item with this name: a bucket or a device.
+    public func item(named name: String) -> ItemID? {
+        bucket(named: name)?.id ?? devices.first { $0.name == name }.map { ItemID($0.id) }
+    }
+
+    /// The name of an item, as the text map writes it; of a shadow that of the bucket, `~` and the class.
+    public func name(of item: ItemID) -> String? {
+        item.osd.map { device($0)?.name } ?? bucket(item)?.name
+    }
+
+    /// The number to take for choosing only devices of a class below a bucket. Nil when there is no such bucket or class.
+    public func shadow(of bucket: ItemID, deviceClass: String) -> ItemID? {
+        self.bucket(bucket)?.shadows[deviceClass]
+    }
+
+    /// The bucket and the class whose shadow this is, or nil when it is none.
+    public func original(ofShadow id: ItemID) -> (bucket: Bucket, deviceClass: String)? {
+        guard Self.bucket(id, in: shadowBuckets) != nil else { return nil }
+        for bucket in buckets {
+            if let entry = bucket.shadows.first(where: { $0.value == id }) { return (bucket, entry.key) }
+        }
+        return nil
+    }
 
     /// The rule with this number.
     public func rule(_ id: RuleID) -> Rule? { rules.first { $0.id == id } }
@@ -56,7 +156,7 @@ public struct CRUSHMap: Sendable {
     /// True when the OSD is among the devices.
     public func contains(_ osd: OSDID) -> Bool { devices.contains { $0.id == osd } }
 
-    /// The buckets that hold the item directly: none for a root, usually one.
+    /// The buckets that hold the item directly, shadows not among them: none for a root, usually one.
     public func parents(of item: ItemID) -> [Bucket] {
         buckets.filter { $0.items.contains { $0.id == item } }
     }
@@ -67,15 +167,18 @@ extension CRUSHMap: Hashable {
     public static func == (left: CRUSHMap, right: CRUSHMap) -> Bool {
         left.layout === right.layout
             || (left.tunables == right.tunables && left.types == right.types && left.devices == right.devices
-                && left.buckets == right.buckets && left.rules == right.rules)
+                && left.buckets == right.buckets && left.rules == right.rules
+                && left.chooseArguments == right.chooseArguments && left.classes == right.classes
+                && left.shadowBuckets == right.shadowBuckets)
     }
 
-    /// Feeds the parts that `==` compares.
+    /// Feeds the parts that `==` compares, but those that follow from others.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(tunables)
         hasher.combine(types)
         hasher.combine(devices)
         hasher.combine(buckets)
         hasher.combine(rules)
+        hasher.combine(chooseArguments)
     }
 }

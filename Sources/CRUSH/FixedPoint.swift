@@ -15,6 +15,11 @@ enum FixedPoint {
         return "\(whole + carry)." + String(repeating: "0", count: decimals - digits.utf8.count) + digits
     }
 
+    /// `value` / 65536 with three decimals, through a 32-bit float as `crushtool -d` does.
+    static func remark(_ value: UInt32) -> String {
+        text(UInt32(exactly: Float(value)) ?? value, decimals: 3)
+    }
+
     /// The shortest text of at least three decimals that `crushtool -c` reads as `value`.
     ///
     /// It reads into a 32-bit float, multiplies by 65536 and cuts off the fraction, so three decimals as `crushtool -d`

@@ -6,8 +6,10 @@ public struct ItemID: Identifier {
     @inlinable public init(rawValue: Int32) { self.rawValue = rawValue }
     /// The device of an OSD.
     @inlinable public init(_ osd: OSDID) { rawValue = osd.rawValue }
-    /// The OSD, or nil for a bucket.
-    @inlinable public var osd: OSDID? { rawValue >= 0 ? OSDID(rawValue) : nil }
+    /// Nothing: what stands in the result of an `indep` rule at a position for which no device was found.
+    public static let none = ItemID(rawValue: 0x7fff_ffff)
+    /// The OSD, or nil for a bucket and for `none`.
+    @inlinable public var osd: OSDID? { rawValue >= 0 && rawValue != 0x7fff_ffff ? OSDID(rawValue) : nil }
     /// True for a bucket, false for a device.
     @inlinable public var isBucket: Bool { rawValue < 0 }
 }
@@ -46,6 +48,15 @@ public struct CRUSHWeight: Identifier {
         let parts = capacity.rawValue >> 24
         let limit = UInt64(CRUSHLimits.deviceWeight.rawValue)
         rawValue = UInt32(min(max(parts, 1), limit))
+    }
+
+    /// A weight from decimal text as the field's tools read it: into a 32-bit float, and what is left of 16 binary places is
+    /// cut off. Nil for what is no number, negative, or too large.
+    public init?(text: String) {
+        guard text.utf8.allSatisfy({ "0123456789.eE+-".utf8.contains($0) }), let value = Float(text), value >= 0,
+            let weight = UInt32(exactly: (value * 65536).rounded(.towardZero))
+        else { return nil }
+        rawValue = weight
     }
 
     /// With three decimals, as administrators see it.

@@ -1,47 +1,59 @@
 import Wire
 
 /// What makes a map valid. The mapping relies on all of it and checks nothing again.
-enum Validation {
-    /// Throws unless the parts make a valid map. Devices, buckets and rules are in the order of `CRUSHMap`.
-    static func check(
-        tunables: Tunables, types: [TypeID: String], devices: [Device], buckets: [Bucket], rules: [Rule]
+struct Validation {
+    private let devices: Set<ItemID>
+    private let types: [TypeID: String]
+    private let deviceNames: Set<String>
+    private let classes: Set<String>
+
+    /// Throws unless tunables, types, devices and classes are valid. Devices and classes are in ascending order.
+    init(
+        tunables: Tunables, types: [TypeID: String], devices: [Device], classes: [DeviceClass]
     ) throws(CRUSHError) {
-        try check(tunables)
-        try check(types)
+        try Self.check(tunables)
+        try Self.check(types)
+        self.types = types
+        self.classes = try Self.check(classes)
         var names: Set<String> = []
-        try check(devices, &names)
-        try check(buckets, devices: devices, types: types, &names)
-        try checkDepth(buckets)
-        try check(rules, devices: devices, buckets: buckets, types: types)
+        try Self.check(devices, classes: self.classes, &names)
+        deviceNames = names
+        self.devices = Set(devices.lazy.map { ItemID($0.id) })
     }
 
     /// Names are what the language of `crushtool` can say: letters, digits, `-`, `_` and `.`.
-    static func check(name: String, of thing: String) throws(CRUSHError) {
+    static func check(name: String, of thing: String, at part: CRUSHMap.Part? = nil) throws(CRUSHError) {
         let utf8 = name.utf8
         guard (1...CRUSHLimits.name).contains(utf8.count) else {
-            throw CRUSHError("\(thing): a name has 1 to \(CRUSHLimits.name) bytes, this one \(utf8.count)")
+            throw CRUSHError("\(thing): a name has 1 to \(CRUSHLimits.name) bytes, this one \(utf8.count)", at: part)
         }
-        for byte in utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-                continue
-            default:
-                throw CRUSHError("\(thing): '\(name)' may hold only letters, digits, '-', '_' and '.'")
-            }
+        guard utf8.allSatisfy(isNameByte) else {
+            throw CRUSHError("\(thing): '\(name)' may hold only letters, digits, '-', '_' and '.'", at: part)
+        }
+    }
+
+    /// Whether a byte may stand in a name.
+    static func isNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+            true
+        default: false
         }
     }
 
     private static func check(_ tunables: Tunables) throws(CRUSHError) {
-        guard tunables.chooseLocalFallbackTries == 0 else {
-            throw CRUSHError(
-                "tunable choose_local_fallback_tries \(tunables.chooseLocalFallbackTries): only 0 is supported")
-        }
-        guard tunables.chooseTotalTries <= CRUSHLimits.tries, tunables.chooseLocalTries <= CRUSHLimits.tries else {
-            throw CRUSHError("tunables: more than \(CRUSHLimits.tries) tries")
+        let tries = [
+            ("choose_local_tries", tunables.chooseLocalTries),
+            ("choose_local_fallback_tries", tunables.chooseLocalFallbackTries),
+            ("choose_total_tries", tunables.chooseTotalTries),
+        ]
+        for (name, value) in tries where value > CRUSHLimits.tries {
+            throw CRUSHError("tunable \(name) \(value): at most \(CRUSHLimits.tries) tries", at: .tunable(name))
         }
         guard tunables.chooseleafVaryR < 32 else {
-            throw CRUSHError("tunable chooseleaf_vary_r \(tunables.chooseleafVaryR): at most 31")
+            throw CRUSHError(
+                "tunable chooseleaf_vary_r \(tunables.chooseleafVaryR): at most 31", at: .tunable("chooseleaf_vary_r"))
         }
     }
 
@@ -49,64 +61,158 @@ enum Validation {
         guard types[.osd] != nil else { throw CRUSHError("type 0 has no name") }
         var names: Set<String> = []
         for (id, name) in types {
-            guard Int(id.rawValue) < CRUSHLimits.types else { throw CRUSHError("type \(id): the number is too large") }
-            try check(name: name, of: "type \(id)")
-            guard names.insert(name).inserted else { throw CRUSHError("type '\(name)' stands twice") }
+            guard Int(id.rawValue) < CRUSHLimits.types else {
+                throw CRUSHError("type \(id): numbers are below \(CRUSHLimits.types)", at: .type(id))
+            }
+            try check(name: name, of: "type \(id)", at: .type(id))
+            guard names.insert(name).inserted else { throw CRUSHError("type '\(name)' stands twice", at: .type(id)) }
         }
     }
 
-    private static func check(_ devices: [Device], _ names: inout Set<String>) throws(CRUSHError) {
-        var last = OSDID(-1)
-        for device in devices {
-            guard (0..<CRUSHLimits.devices).contains(Int(device.id.rawValue)) else {
-                throw CRUSHError("device \(device.id.rawValue): numbers are from 0 to \(CRUSHLimits.devices - 1)")
-            }
-            guard device.id > last else { throw CRUSHError("device \(device.id.rawValue) stands twice") }
-            last = device.id
-            try check(name: device.name, of: "device \(device.id.rawValue)")
-            guard names.insert(device.name).inserted else { throw CRUSHError("the name '\(device.name)' stands twice") }
+    private static func check(_ classes: [DeviceClass]) throws(CRUSHError) -> Set<String> {
+        guard classes.count <= CRUSHLimits.classes else {
+            throw CRUSHError("\(classes.count) device classes: at most \(CRUSHLimits.classes)")
         }
+        var names: Set<String> = []
+        var last: Int32 = -1
+        for each in classes {
+            guard each.id > last else {
+                throw CRUSHError("device class '\(each.name)': the number \(each.id) is below 0 or stands twice")
+            }
+            last = each.id
+            try check(name: each.name, of: "device class \(each.id)")
+            guard names.insert(each.name).inserted else {
+                throw CRUSHError("device class '\(each.name)' stands twice")
+            }
+        }
+        return names
     }
 
     private static func check(
-        _ buckets: [Bucket], devices: [Device], types: [TypeID: String], _ names: inout Set<String>
+        _ devices: [Device], classes: Set<String>, _ names: inout Set<String>
     ) throws(CRUSHError) {
-        var known = Set(devices.lazy.map { ItemID($0.id) })
-        for bucket in buckets {
-            guard (-CRUSHLimits.buckets...(-1)).contains(Int(bucket.id.rawValue)) else {
-                throw CRUSHError("bucket \(bucket.id): numbers are from -1 to -\(CRUSHLimits.buckets)")
+        var last = OSDID(-1)
+        for device in devices {
+            let number = device.id.rawValue
+            let part = CRUSHMap.Part.device(number)
+            guard (0..<CRUSHLimits.devices).contains(Int(number)) else {
+                throw CRUSHError("device \(number): numbers are from 0 to \(CRUSHLimits.devices - 1)", at: part)
             }
-            guard known.insert(bucket.id).inserted else { throw CRUSHError("bucket \(bucket.id) stands twice") }
-            try check(name: bucket.name, of: "bucket \(bucket.id)")
-            guard names.insert(bucket.name).inserted else { throw CRUSHError("the name '\(bucket.name)' stands twice") }
-            guard bucket.type != .osd, types[bucket.type] != nil else {
-                throw CRUSHError("bucket '\(bucket.name)': type \(bucket.type) is not one of buckets")
+            guard device.id > last else { throw CRUSHError("device \(number) stands twice", at: part) }
+            last = device.id
+            try check(name: device.name, of: "device \(number)", at: part)
+            guard names.insert(device.name).inserted else {
+                throw CRUSHError("the name '\(device.name)' stands twice", at: part)
             }
-        }
-        var items = 0
-        for bucket in buckets {
-            items += bucket.items.count
-            guard items <= CRUSHLimits.items else { throw CRUSHError("more than \(CRUSHLimits.items) items") }
-            try check(itemsOf: bucket, known)
+            if let name = device.deviceClass, !classes.contains(name) {
+                try check(name: name, of: "the class of device \(number)", at: part)
+                throw CRUSHError("device \(number): there is no device class '\(name)'", at: part)
+            }
         }
     }
 
-    private static func check(itemsOf bucket: Bucket, _ known: Set<ItemID>) throws(CRUSHError) {
-        var members: Set<ItemID> = []
-        for item in bucket.items {
-            guard known.contains(item.id) else {
-                throw CRUSHError("bucket '\(bucket.name)': item \(item.id) does not exist")
+    // MARK: Buckets
+
+    /// Throws unless the buckets form a hierarchy over the devices. Both lists are in descending order of their numbers.
+    func check(buckets: [Bucket], shadows: [Bucket]) throws(CRUSHError) {
+        let all = buckets + shadows
+        var names = deviceNames
+        var known = devices
+        for bucket in all {
+            guard (-CRUSHLimits.buckets...(-1)).contains(Int(bucket.id.rawValue)) else {
+                throw CRUSHError(
+                    "bucket \(bucket.id): numbers are from -1 to -\(CRUSHLimits.buckets)", at: .bucket(bucket.id))
             }
-            guard members.insert(item.id).inserted else {
-                throw CRUSHError("bucket '\(bucket.name)': item \(item.id) stands twice")
-            }
-            let limit = item.id.isBucket ? CRUSHLimits.bucketWeight : CRUSHLimits.deviceWeight
-            guard item.weight <= limit else {
-                throw CRUSHError("bucket '\(bucket.name)': weight \(item.weight) of item \(item.id) is above \(limit)")
+            guard known.insert(bucket.id).inserted else {
+                throw CRUSHError("bucket \(bucket.id) stands twice", at: .bucket(bucket.id))
             }
         }
-        guard bucket.weight <= CRUSHLimits.bucketWeight else {
-            throw CRUSHError("bucket '\(bucket.name)': the weights add up to more than \(CRUSHLimits.bucketWeight)")
+        for bucket in buckets {
+            try Self.check(name: bucket.name, of: "bucket \(bucket.id)", at: .bucket(bucket.id))
+            guard names.insert(bucket.name).inserted else {
+                throw CRUSHError("the name '\(bucket.name)' stands twice", at: .bucket(bucket.id))
+            }
+        }
+        var items = 0
+        for bucket in all {
+            guard bucket.type != .osd, types[bucket.type] != nil else {
+                throw CRUSHError(
+                    "bucket '\(bucket.name)': type \(bucket.type) is not one of buckets", at: .bucket(bucket.id))
+            }
+            items += bucket.items.count
+            guard items <= CRUSHLimits.items else {
+                throw CRUSHError("more than \(CRUSHLimits.items) items", at: .bucket(bucket.id))
+            }
+            try check(itemsOf: bucket, known)
+        }
+        try Self.checkShadows(of: buckets, shadows)
+        try Self.checkDepth(all)
+    }
+
+    private func check(itemsOf bucket: Bucket, _ known: Set<ItemID>) throws(CRUSHError) {
+        var members: Set<ItemID> = []
+        var sum: UInt64 = 0
+        for (index, item) in bucket.items.enumerated() {
+            func objection(_ text: String) -> CRUSHError {
+                CRUSHError("bucket '\(bucket.name)': \(text)", at: .item(bucket.id, index))
+            }
+            guard known.contains(item.id) else { throw objection("item \(item.id) does not exist") }
+            guard members.insert(item.id).inserted else { throw objection("item \(item.id) stands twice") }
+            let limit = item.id.isBucket ? CRUSHLimits.bucketWeight : CRUSHLimits.deviceWeight
+            guard item.weight <= limit else {
+                throw objection("weight \(item.weight) of item \(item.id) is above \(limit)")
+            }
+            guard bucket.kind != .uniform || item.weight == bucket.items[0].weight else {
+                throw objection(
+                    "item \(item.id) of weight \(item.weight) beside one of \(bucket.items[0].weight): "
+                        + "all items of a uniform bucket have the same weight")
+            }
+            sum += UInt64(item.weight.rawValue)
+            guard sum <= CRUSHLimits.bucketWeight.rawValue else {
+                throw objection("the weights add up to more than \(CRUSHLimits.bucketWeight)")
+            }
+        }
+        guard bucket.kind != .tree || bucket.items.count <= CRUSHLimits.treeItems else {
+            throw CRUSHError(
+                "bucket '\(bucket.name)': \(bucket.items.count) items, a tree has at most \(CRUSHLimits.treeItems)",
+                at: .item(bucket.id, CRUSHLimits.treeItems))
+        }
+        if let table = bucket.table {
+            let count = BucketTables.count(of: bucket.kind, items: bucket.items.count)
+            guard table.count == count else {
+                throw CRUSHError(
+                    "bucket '\(bucket.name)': \(table.count) computed weights, \(count) expected",
+                    at: .bucket(bucket.id))
+            }
+        }
+    }
+
+    /// Every shadow belongs to one bucket and one class. A bucket may remember numbers of shadows that are not made yet, but
+    /// then no number twice and none of a bucket.
+    private static func checkShadows(of buckets: [Bucket], _ shadows: [Bucket]) throws(CRUSHError) {
+        var names: [ItemID: String] = [:]
+        for shadow in shadows { names[shadow.id] = shadow.name }
+        let real = Set(buckets.map(\.id))
+        var seen: Set<ItemID> = []
+        for bucket in buckets {
+            let part = CRUSHMap.Part.bucket(bucket.id)
+            for (name, id) in bucket.shadows.sorted(by: { $0.key < $1.key }) {
+                try check(name: name, of: "a device class of bucket '\(bucket.name)'", at: part)
+                guard (-CRUSHLimits.buckets...(-1)).contains(Int(id.rawValue)) else {
+                    throw CRUSHError(
+                        "bucket '\(bucket.name)' class \(name): numbers are from -1 to -\(CRUSHLimits.buckets)",
+                        at: part)
+                }
+                guard seen.insert(id).inserted, !real.contains(id) else {
+                    throw CRUSHError("bucket '\(bucket.name)' class \(name): the number \(id) stands twice", at: part)
+                }
+                guard shadows.isEmpty || names[id] == "\(bucket.name)\(Shadows.separator)\(name)" else {
+                    throw CRUSHError("bucket '\(bucket.name)' class \(name): \(id) is not its shadow", at: part)
+                }
+            }
+        }
+        for shadow in shadows where !seen.contains(shadow.id) {
+            throw CRUSHError("bucket \(shadow.id) '\(shadow.name)' is the shadow of none", at: .bucket(shadow.id))
         }
     }
 
@@ -125,7 +231,8 @@ enum Validation {
         while !level.isEmpty {
             depth += 1
             guard depth <= CRUSHLimits.depth else {
-                throw CRUSHError("buckets are nested more than \(CRUSHLimits.depth) deep")
+                throw CRUSHError(
+                    "buckets are nested more than \(CRUSHLimits.depth) deep", at: level.first.map { .bucket($0) })
             }
             taken += level.count
             var next: [ItemID] = []
@@ -137,43 +244,90 @@ enum Validation {
             }
             level = next
         }
-        guard taken == buckets.count else {
-            let name = buckets.first { holders[$0.id, default: 0] > 0 }?.name ?? ""
-            throw CRUSHError("buckets form a cycle, at or above '\(name)'")
+        if let inside = buckets.first(where: { holders[$0.id, default: 0] > 0 }) {
+            throw CRUSHError("buckets form a cycle, at or above '\(inside.name)'", at: .bucket(inside.id))
+        }
+        precondition(taken == buckets.count, "\(taken) of \(buckets.count) buckets taken away")
+    }
+
+    // MARK: Rules and choose arguments
+
+    /// Throws unless the rules, in ascending order, are valid over these buckets.
+    func check(rules: [Rule], buckets: [Bucket]) throws(CRUSHError) {
+        var ids: Set<RuleID> = []
+        var names: Set<String> = []
+        let known = devices.union(buckets.lazy.map(\.id))
+        for rule in rules {
+            guard (0..<CRUSHLimits.rules).contains(Int(rule.id.rawValue)) else {
+                throw CRUSHError("rule \(rule.id): numbers are from 0 to \(CRUSHLimits.rules - 1)", at: .rule(rule.id))
+            }
+            guard ids.insert(rule.id).inserted else {
+                throw CRUSHError("rule \(rule.id) stands twice", at: .rule(rule.id))
+            }
+            try Self.check(name: rule.name, of: "rule \(rule.id)", at: .rule(rule.id))
+            guard names.insert(rule.name).inserted else {
+                throw CRUSHError("rule '\(rule.name)' stands twice", at: .rule(rule.id))
+            }
+            guard rule.steps.count <= CRUSHLimits.steps else {
+                throw CRUSHError("rule '\(rule.name)': more than \(CRUSHLimits.steps) steps", at: .rule(rule.id))
+            }
+            for (index, step) in rule.steps.enumerated() {
+                if let objection = objection(to: step, known) {
+                    throw CRUSHError("rule '\(rule.name)' \(objection)", at: .step(rule.id, index))
+                }
+            }
         }
     }
 
-    private static func check(
-        _ rules: [Rule], devices: [Device], buckets: [Bucket], types: [TypeID: String]
-    ) throws(CRUSHError) {
-        var ids: Set<RuleID> = []
-        var names: Set<String> = []
-        let known = Set(devices.lazy.map { ItemID($0.id) }).union(buckets.lazy.map(\.id))
-        for rule in rules {
-            guard (0..<CRUSHLimits.rules).contains(Int(rule.id.rawValue)) else {
-                throw CRUSHError("rule \(rule.id): numbers are from 0 to \(CRUSHLimits.rules - 1)")
-            }
-            guard ids.insert(rule.id).inserted else { throw CRUSHError("rule \(rule.id) stands twice") }
-            try check(name: rule.name, of: "rule \(rule.id)")
-            guard names.insert(rule.name).inserted else { throw CRUSHError("rule '\(rule.name)' stands twice") }
-            guard rule.steps.count <= CRUSHLimits.steps else {
-                throw CRUSHError("rule '\(rule.name)': more than \(CRUSHLimits.steps) steps")
-            }
-            for step in rule.steps {
-                switch step {
-                case .take(let item):
-                    guard known.contains(item) else {
-                        throw CRUSHError("rule '\(rule.name)' takes item \(item), which does not exist")
-                    }
-                case .chooseFirstN(let count, let type), .chooseLeafFirstN(let count, let type):
-                    guard types[type] != nil else {
-                        throw CRUSHError("rule '\(rule.name)' chooses type \(type), which does not exist")
-                    }
-                    guard abs(Int(count)) <= CRUSHLimits.replicas else {
-                        throw CRUSHError("rule '\(rule.name)' chooses \(count): at most \(CRUSHLimits.replicas)")
-                    }
-                case .emit:
-                    break
+    /// What is wrong with a step of a rule, or nil.
+    private func objection(to step: Rule.Step, _ known: Set<ItemID>) -> String? {
+        switch step {
+        case .take(let item):
+            return known.contains(item) ? nil : "takes item \(item), which does not exist"
+        case .chooseFirstN(let count, let type), .chooseLeafFirstN(let count, let type),
+            .chooseIndep(let count, let type), .chooseLeafIndep(let count, let type):
+            guard types[type] != nil else { return "chooses type \(type), which does not exist" }
+            let limit = CRUSHLimits.replicas
+            return abs(Int(count)) <= limit ? nil : "chooses \(count): at most \(limit)"
+        case .setChooseTries(let tries), .setChooseLeafTries(let tries), .setChooseLocalTries(let tries),
+            .setChooseLocalFallbackTries(let tries):
+            return tries <= CRUSHLimits.tries ? nil : "sets \(tries) tries: at most \(CRUSHLimits.tries)"
+        case .setChooseLeafVaryR(let value):
+            return value < 32 ? nil : "sets vary_r \(value): at most 31"
+        case .setChooseLeafStable(let value):
+            return value <= Int32.max ? nil : "sets stable \(value): at most \(Int32.max)"
+        case .emit:
+            return nil
+        }
+    }
+
+    /// Throws unless the choose arguments fit these buckets.
+    func check(_ arguments: [Int64: ChooseArguments], buckets: [Bucket]) throws(CRUSHError) {
+        guard arguments.count <= CRUSHLimits.argumentSets else {
+            throw CRUSHError("\(arguments.count) sets of choose_args: at most \(CRUSHLimits.argumentSets)")
+        }
+        let sizes = Dictionary(uniqueKeysWithValues: buckets.map { ($0.id, $0.items.count) })
+        var values = 0
+        for (set, each) in arguments.sorted(by: { $0.key < $1.key }) {
+            guard set >= ChooseArguments.defaultSet else { throw CRUSHError("choose_args \(set): no such pool") }
+            for (id, replacement) in each.replacements.sorted(by: { $0.key > $1.key }) {
+                func objection(_ text: String) -> CRUSHError {
+                    CRUSHError("choose_args \(set): bucket \(id) \(text)", at: .replacement(set, id))
+                }
+                guard let size = sizes[id] else { throw objection("does not exist") }
+                let sets = replacement.weightSets
+                guard sets.count <= CRUSHLimits.replicas else {
+                    throw objection("has \(sets.count) weight sets, at most \(CRUSHLimits.replicas)")
+                }
+                for weights in sets where weights.count != size {
+                    throw objection("needs \(size) weights, not \(weights.count)")
+                }
+                guard replacement.ids.isEmpty || replacement.ids.count == size else {
+                    throw objection("needs \(size) ids, not \(replacement.ids.count)")
+                }
+                values += (sets.count + 1) * size
+                guard values <= CRUSHLimits.argumentValues else {
+                    throw objection("is over the limit of \(CRUSHLimits.argumentValues) values in all")
                 }
             }
         }

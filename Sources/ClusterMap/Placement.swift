@@ -107,7 +107,7 @@ extension OSDMap {
         guard pool.ruleFits(in: crush) else { return }
         crush.map(
             rule: RuleID(pool.rule), input: input, count: Int(pool.size), weights: osds.reweights,
-            into: &buffer.chosen)
+            pool: pool.id.rawValue, into: &buffer.chosen)
         for item in buffer.chosen { buffer.raw.append(item.osd ?? .none) }
         leaveOut(pool, &buffer.raw) { $0.exists }
     }
@@ -130,7 +130,7 @@ extension OSDMap {
     /// An upmap with an OSD that is out is ignored as a whole, and then the group's items too, as in Ceph 16. An item is
     /// ignored when its target is out or in the set already, or when its source is not in the set. Items apply one after
     /// the other, so two OSDs cannot be exchanged.
-    private func applyUpmaps(_ group: PGID, to set: inout [OSDID]) {
+    func applyUpmaps(_ group: PGID, to set: inout [OSDID]) {
         if let osds = exceptions.upmaps[group] {
             if osds.contains(where: { $0 != .none && self.osds.isOut($0) }) { return }
             set.removeAll(keepingCapacity: true)

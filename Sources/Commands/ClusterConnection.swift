@@ -4,6 +4,7 @@ import Logging
 import NIOPosix
 import Protocol
 import RADOS
+import Wire
 
 /// A cluster as commands use it.
 public struct ClusterConnection: CommandAnswering {
@@ -47,9 +48,11 @@ public struct ClusterConnection: CommandAnswering {
         }
     }
 
-    public func ask(_ words: [String], _ arguments: [String: String]) async throws(CommandError) -> CommandReply {
+    public func ask(
+        _ words: [String], _ arguments: [String: String], _ input: Bytes
+    ) async throws(CommandError) -> CommandReply {
         do throws(RADOSError) {
-            return try await cluster.command(words, arguments: arguments, timeout: Self.commandTime)
+            return try await cluster.command(words, arguments: arguments, input: input, timeout: Self.commandTime)
         } catch {
             throw CommandError(error)
         }

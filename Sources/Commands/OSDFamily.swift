@@ -48,9 +48,10 @@ extension Administration {
         try output.show(try await result("osd dump"), as: MapDump.self, plain: Self.text)
     }
 
-    /// Shows how full OSDs are.
-    public func osdUsage() async throws(CommandError) {
-        try output.show(try await result("osd df"), as: OSDUsage.self, plain: Self.text)
+    /// Shows how full OSDs are and how many groups they hold; as a tree with the buckets above them.
+    public func osdUsage(asTree: Bool = false) async throws(CommandError) {
+        let json = try await result("osd df", asTree ? ["output_method": "tree"] : [:])
+        try output.show(json, as: OSDUsage.self, plain: Self.text)
     }
 
     /// Shows where an object is, or would be.
@@ -61,17 +62,23 @@ extension Administration {
 
     static func text(_ tree: OSDTree) -> String {
         let rows = (tree.nodes + tree.stray).map { node in
-            let indent = String(repeating: "    ", count: node.depth)
-            let name = node.type == "osd" ? node.name : "\(node.type) \(node.name)"
+            let isOSD = node.exists != nil
             return [
-                "\(node.id)", Layout.decimal(node.crushWeight, 5), indent + name, node.status ?? "",
-                node.reweight.map { Layout.decimal($0, 5) } ?? "",
+                "\(node.id)", node.deviceClass ?? "", node.crushWeight == 0 ? "0" : Layout.decimal(node.crushWeight, 5),
+                named(node.name, node.type, node.depth), node.exists == 0 ? "DNE" : node.status ?? "",
+                isOSD ? Layout.decimal(node.reweight ?? 0, 5) : "",
+                isOSD && node.exists == 1 ? Layout.decimal(node.primaryAffinity ?? 1, 5) : "",
             ]
         }
         let titles: [(String, Alignment)] = [
-            ("ID", .right), ("WEIGHT", .right), ("TYPE NAME", .left), ("STATUS", .left), ("REWEIGHT", .right),
+            ("ID", .right), ("CLASS", .right), ("WEIGHT", .right), ("TYPE NAME", .left), ("STATUS", .right),
+            ("REWEIGHT", .right), ("PRI-AFF", .right),
         ]
         return Layout.table(titles, rows)
+    }
+
+    private static func named(_ name: String, _ type: String, _ depth: Int) -> String {
+        String(repeating: "    ", count: depth) + (type == "osd" ? name : "\(type) \(name)")
     }
 
     static func text(_ dump: MapDump) -> String {
@@ -80,31 +87,49 @@ extension Administration {
         for osd in dump.osds {
             text +=
                 "osd.\(osd.osd) \(osd.up == 1 ? "up" : "down") \(osd.in == 1 ? "in" : "out") weight "
-                + "\(Layout.decimal(osd.weight, 5)) up_from \(osd.upFrom) up_thru \(osd.upThru) down_at \(osd.downAt) "
+                + "\(Layout.decimal(osd.weight, 5)) primary_affinity \(Layout.decimal(osd.primaryAffinity, 5)) up_from \(osd.upFrom) up_thru \(osd.upThru) down_at \(osd.downAt) "
                 + "\(osd.publicAddr.isEmpty ? "-" : osd.publicAddr) \(osd.uuid)\n"
         }
+        for entry in dump.pgUpmap { text += "pg_upmap \(entry.pgid) \(entry.osds)\n" }
+        for entry in dump.pgUpmapItems {
+            let pairs = entry.mappings.map { "\($0.from)->\($0.to)" }.joined(separator: ",")
+            text += "pg_upmap_items \(entry.pgid) [\(pairs)]\n"
+        }
+        for entry in dump.pgTemp { text += "pg_temp \(entry.pgid) \(entry.osds)\n" }
+        for entry in dump.primaryTemp { text += "primary_temp \(entry.pgid) \(entry.osd)\n" }
         return text
     }
 
     static func text(_ usage: OSDUsage) -> String {
-        let rows = usage.nodes.map { node in
+        let isTree = usage.nodes.contains { $0.children != nil }
+        let rows = (usage.nodes + usage.stray).map { node in
             [
-                "\(node.id)", Layout.decimal(node.crushWeight, 5), Layout.decimal(node.reweight, 5),
-                Layout.bytes(node.bytesTotal), Layout.bytes(node.bytesUsed),
-                Layout.bytes(node.bytesTotal - min(node.bytesUsed, node.bytesTotal)),
-                Layout.decimal(node.utilization, 2), "\(node.pgs)", node.status,
+                "\(node.id)", node.deviceClass ?? "", Layout.decimal(node.crushWeight, 5),
+                node.children == nil ? Layout.decimal(node.reweight, 5) : "-", Layout.bytes(node.kb << 10),
+                Layout.bytes(node.kbUsed << 10), Layout.bytes(node.kbAvail << 10), Layout.decimal(node.utilization, 2),
+                Layout.decimal(node.var, 2), "\(node.pgs)", Layout.decimal(node.idealPgs, 2), node.status,
+                isTree ? named(node.name, node.type, node.depth) : "",
             ]
         }
-        let titles: [(String, Alignment)] = [
-            ("ID", .right), ("WEIGHT", .right), ("REWEIGHT", .right), ("SIZE", .right), ("USE", .right),
-            ("AVAIL", .right), ("%USE", .right), ("PGS", .right), ("STATUS", .left),
+        let sum = usage.summary
+        let total = [
+            "", "", "", "TOTAL", Layout.bytes(sum.totalKb << 10), Layout.bytes(sum.totalKbUsed << 10),
+            Layout.bytes(sum.totalKbAvail << 10), Layout.decimal(sum.averageUtilization, 2), "", "", "", "", "",
         ]
-        return Layout.table(titles, rows)
+        let titles: [(String, Alignment)] = [
+            ("ID", .right), ("CLASS", .right), ("WEIGHT", .right), ("REWEIGHT", .right), ("SIZE", .right),
+            ("RAW USE", .right), ("AVAIL", .right), ("%USE", .right), ("VAR", .right), ("PGS", .right), ("IDEAL", .right),
+            ("STATUS", .left), (isTree ? "TYPE NAME" : "", .left),
+        ]
+        return Layout.table(titles, rows + [total])
+            + "MIN/MAX VAR: \(Layout.decimal(sum.minVar, 2))/\(Layout.decimal(sum.maxVar, 2))  STDDEV: "
+            + "\(Layout.decimal(sum.dev, 2))  PGS FROM IDEAL: -\(Layout.decimal(-sum.lowestPgs, 2))/"
+            + "+\(Layout.decimal(sum.highestPgs, 2))\n"
     }
 
     static func text(_ mapping: ObjectMapping) -> String {
         func set(_ osds: [Int32], _ primary: Int32) -> String {
-            "([\(osds.map(String.init).joined(separator: ","))], p\(primary))"
+            "([\(osds.map { $0 == Int32.max ? "NONE" : "\($0)" }.joined(separator: ","))], p\(primary))"
         }
         return "osdmap e\(mapping.epoch) pool '\(mapping.pool)' (\(mapping.poolId)) object '\(mapping.objname)' -> pg "
             + "\(mapping.rawPgid) (\(mapping.pgid)) -> up \(set(mapping.up, mapping.upPrimary)) acting "

@@ -14,6 +14,8 @@ public enum MonitorBounds {
     public static let epochsBetweenFullMaps: UInt32 = 256
     /// Copies of placement groups that a new pool may bring each OSD to.
     public static let groupsPerOSD: UInt64 = 1000
+    /// Copies that one `osd balance` moves when nothing is said.
+    public static let balanceMoves = 10_000
     /// Lines of detail under one health check.
     public static let healthDetails = 50
     /// Bytes of a line that one check of the health shows.

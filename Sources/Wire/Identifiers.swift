@@ -68,6 +68,15 @@ public struct PGID: Hashable, Comparable, Sendable, CustomStringConvertible {
         left.pool == right.pool ? left.seed < right.seed : left.pool < right.pool
     }
 
+    /// The group of the form that administrators know; nil when `text` is not of it.
+    public init?(_ text: String) {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let pool = Int64(parts[0]), pool >= 0, parts[1].allSatisfy(\.isHexDigit),
+            let seed = UInt32(parts[1], radix: 16)
+        else { return nil }
+        self.init(pool: PoolID(pool), seed: seed)
+    }
+
     /// The form administrators know: pool number, dot, seed in hexadecimal.
     public var description: String { "\(pool).\(String(seed, radix: 16))" }
 

@@ -73,6 +73,6 @@ struct NacreCommand: AsyncParsableCommand {
         version: "nacre 0.1",
         subcommands: [
             UpCommand.self, MonitorCommand.self, OSDCommand.self, NBDCommand.self, RBDCommand.self, StatusCommand.self,
-            HealthCommand.self, PoolCommand.self, GroupCommand.self,
+            HealthCommand.self, PoolCommand.self, GroupCommand.self, CrushToolCommand.self,
         ])
 }

@@ -8,7 +8,9 @@ struct OSDCommand: AsyncParsableCommand {
         discussion: "`nacre osd --data DIR` runs an OSD; the subcommands ask the cluster.",
         subcommands: [
             OSDRunCommand.self, Tree.self, List.self, Stat.self, Dump.self, Usage.self, Map.self, In.self, Out.self,
-            Down.self, Remove.self, Purge.self, PoolCommand.self,
+            Down.self, Remove.self, Purge.self, Reweight.self, PrimaryAffinity.self, UpmapItems.self,
+            RemoveUpmapItems.self, Balance.self, GetMap.self, GetCRUSHMap.self, SetCRUSHMap.self, CRUSHCommand.self,
+            PoolCommand.self,
         ], defaultSubcommand: OSDRunCommand.self)
 
     struct Tree: AsyncParsableCommand {
@@ -36,9 +38,15 @@ struct OSDCommand: AsyncParsableCommand {
     }
 
     struct Usage: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "df", abstract: "Show how full OSDs are.")
+        static let configuration = CommandConfiguration(
+            commandName: "df",
+            abstract: "Show how full OSDs are, how many groups they hold and should hold; `df tree` with the buckets.")
+        @Argument(help: "`tree` for the buckets, too.") var method: Method?
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.osdUsage() } }
+
+        enum Method: String, ExpressibleByArgument, CaseIterable { case plain, tree }
+
+        func run() async throws { try await asking.administrate { try await $0.osdUsage(asTree: method == .tree) } }
     }
 
     struct Map: AsyncParsableCommand {

@@ -56,7 +56,7 @@ struct PoolCommand: AsyncParsableCommand {
     struct Set: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Set a variable of a pool.")
         @Argument(help: "Its name.") var pool: String
-        @Argument(help: "size, min_size or application.") var variable: String
+        @Argument(help: "size, min_size, crush_rule or application.") var variable: String
         @Argument(help: "The new value.") var value: String
         @Flag(help: "A single copy is meant.") var yesIReallyMeanIt = false
         @OptionGroup var asking: AskingOptions

@@ -109,7 +109,7 @@ import Wire
         refuses("takes item") { $0.rules[0].steps[0] = .take(ItemID(-9)) }
         refuses("chooses type") { $0.rules[0].steps.append(.chooseFirstN(count: 1, type: TypeID(9))) }
         refuses("at most 64") { $0.rules[0].steps.append(.chooseFirstN(count: .min, type: .osd)) }
-        refuses("fallback") { $0.tunables.chooseLocalFallbackTries = 5 }
+        refuses("fallback") { $0.tunables.chooseLocalFallbackTries = 1001 }
         refuses("tries") { $0.tunables.chooseTotalTries = .max }
         refuses("vary_r") { $0.tunables.chooseleafVaryR = 32 }
         refuses("may hold only") { $0.buckets[1].name = "a b" }

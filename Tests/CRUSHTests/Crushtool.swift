@@ -1,5 +1,6 @@
 import Glibc
 import Testing
+import Wire
 
 /// Ceph's `crushtool`, the oracle of these tests, with a directory of its own for its files.
 final class Crushtool {
@@ -86,20 +87,29 @@ final class Crushtool {
         return status
     }
 
-    private func write(_ text: String, to name: String) throws {
+    /// Writes a file of the directory.
+    func write(_ bytes: Bytes, to name: String) throws {
         guard let file = fopen(path(name), "w") else { throw Failure(description: "\(name): \(errno)") }
         defer { fclose(file) }
-        guard fputs(text, file) >= 0 else { throw Failure(description: "\(name): \(errno)") }
+        let count = bytes.withUnsafeBytes { fwrite($0.baseAddress, 1, $0.count, file) }
+        guard count == bytes.count else { throw Failure(description: "\(name): \(errno)") }
     }
 
-    private func read(_ name: String) throws -> String {
+    /// The bytes of a file of the directory.
+    func bytes(_ name: String) throws -> Bytes { Bytes(try content(name)) }
+
+    private func write(_ text: String, to name: String) throws { try write(Bytes(Array(text.utf8)), to: name) }
+
+    private func read(_ name: String) throws -> String { String(decoding: try content(name), as: UTF8.self) }
+
+    private func content(_ name: String) throws -> [UInt8] {
         guard let file = fopen(path(name), "r") else { throw Failure(description: "\(name): \(errno)") }
         defer { fclose(file) }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
             let count = fread(&buffer, 1, buffer.count, file)
-            if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+            if count == 0 { return bytes }
             bytes.append(contentsOf: buffer[..<count])
         }
     }

@@ -1,59 +1,79 @@
 import CRUSH
+import Glibc
 import Testing
 import Wire
 
 /// Made-up maps, given as text to Ceph's `crushtool`, must map, decompile and change there as they do here.
 @Suite struct OracleTests {
-    /// Mappings of random maps, rules, replica counts and reweights, line by line.
+    /// How many hierarchies are made up: from NACRE_CRUSH_ROUNDS, else a few.
+    private static let rounds = getenv("NACRE_CRUSH_ROUNDS").flatMap { Int(String(cString: $0)) } ?? 40
+
+    /// Mappings of random maps, rules, replica counts and reweights: everything that `--test` says, character by character.
+    /// crushtool reads our compiled form, so that shadow trees are there also where it cannot make them itself.
     @Test func randomMapsMapAsCrushtoolDoes() throws {
         var random = Seeded(testSeed("randomMapsMapAsCrushtoolDoes"))
         let tool = try Crushtool()
-        var lines = 0
-        var partial = 0
-        for round in 0..<48 {
+        var mappings = 0
+        var bad = 0
+        for round in 0..<Self.rounds {
             var maker = MapMaker(Seeded(random.next()))
             let map = try maker.make()
-            try tool.compile(map.text, to: "map")
-            let weights = reweights(of: map, &random)
-            let count = [1, 2, 2, 3, 3, 3, 4, 6].randomElement(using: &random) ?? 3
-            let first = random.oneIn(4) ? UInt32.random(in: 0...0x7fff_0000, using: &random) : 0
-            let inputs = first...first + 1499
-            var arguments = ["-i", tool.path("map"), "--test", "--show-mappings", "--num-rep", "\(count)"]
-            arguments += ["--min-x", "\(inputs.lowerBound)", "--max-x", "\(inputs.upperBound)"]
-            for (osd, weight) in weights.enumerated() where map.contains(OSDID(Int32(osd))) && weight != .one {
-                arguments += ["--weight", "\(osd)", exactText(weight)]
+            try tool.write(map.compiled, to: "map")
+            var trial = self.trial(of: map, &random)
+            let theirs = try tool.run(["-i", tool.path("map"), "--test"] + arguments(for: trial))
+            var ours = ""
+            try trial.run(on: map, write: { ours += $0 }, remark: { _ in })
+            guard ours == theirs else {
+                let pair = zip(lines(ours), lines(theirs)).first { $0 != $1 }
+                Issue.record("round \(round): ours '\(pair?.0 ?? "")', theirs '\(pair?.1 ?? "")'\n\(map.text)")
+                return
             }
-            let theirs = try tool.run(arguments).split(separator: "\n")
-            let ours = mappings(of: map, inputs: inputs, count: count, weights: weights, partial: &partial)
-            lines += ours.count
-            guard ours.count == theirs.count, let index = zip(ours, theirs).enumerated().first(where: { $1.0 != $1.1 })
-            else {
-                #expect(ours.count == theirs.count, "round \(round)")
-                continue
-            }
-            Issue.record("round \(round): ours '\(ours[index.offset])', theirs '\(theirs[index.offset])'\n\(map.text)")
-            return
+            mappings += map.rules.count * trial.inputs.count
+            trial.showsMappings = false
+            trial.showsStatistics = false
+            trial.showsUtilization = false
+            trial.showsChooseTries = false
+            trial.showsBadMappings = true
+            try trial.run(on: map, write: { bad += lines($0).count }, remark: { _ in })
         }
-        print("randomMapsMapAsCrushtoolDoes: \(lines) mappings, \(partial) of them short of the count")
+        print(
+            "randomMapsMapAsCrushtoolDoes: \(Self.rounds) maps, \(mappings) mappings, \(bad) of them short of the count"
+        )
         // The rare paths have to be among them: mappings that gave up, and ones that did not.
-        #expect(partial > lines / 1000 && lines - partial > lines / 50)
+        #expect(bad > mappings / 1000 && mappings - bad > mappings / 50)
     }
 
-    /// The lines that `crushtool --test --show-mappings` writes.
-    private func mappings(
-        of map: CRUSHMap, inputs: ClosedRange<UInt32>, count: Int, weights: [CRUSHWeight], partial: inout Int
-    ) -> [Substring] {
-        var lines: [Substring] = []
-        var result: [ItemID] = []
-        for rule in map.rules {
-            for input in inputs {
-                map.map(rule: rule.id, input: input, count: count, weights: weights, into: &result)
-                if result.count < count { partial += 1 }
-                let items = result.map(\.description).joined(separator: ",")
-                lines.append("CRUSH rule \(rule.id) x \(input) [\(items)]")
-            }
-        }
-        return lines
+    private func lines(_ text: String) -> [Substring] { text.split(separator: "\n") }
+
+    /// What to try with a map.
+    private func trial(of map: CRUSHMap, _ random: inout Seeded) -> MappingTrial {
+        var trial = MappingTrial()
+        let count = [1, 2, 2, 3, 3, 3, 4, 6, 9].randomElement(using: &random) ?? 3
+        trial.replicas = count...count
+        let first = random.oneIn(4) ? Int32.random(in: 0...0x7fff_0000, using: &random) : 0
+        trial.inputs = first...first + (Self.rounds > 100 ? 4999 : 1499)
+        trial.showsMappings = true
+        trial.showsBadMappings = random.oneIn(5)
+        trial.showsStatistics = random.oneIn(3)
+        trial.showsUtilization = random.oneIn(4)
+        trial.showsChooseTries = random.oneIn(3)
+        trial.pool = random.oneIn(4) ? Int64.random(in: 0...1000, using: &random) : nil
+        for (osd, weight) in reweights(of: map, &random).enumerated()
+        where map.contains(OSDID(Int32(osd))) && weight != .one { trial.weights[Int32(osd)] = weight }
+        return trial
+    }
+
+    private func arguments(for trial: MappingTrial) -> [String] {
+        let count = trial.replicas?.lowerBound ?? 0
+        var arguments = ["--num-rep", "\(count)", "--show-mappings"]
+        arguments += ["--min-x", "\(trial.inputs.lowerBound)", "--max-x", "\(trial.inputs.upperBound)"]
+        if trial.showsBadMappings { arguments.append("--show-bad-mappings") }
+        if trial.showsStatistics { arguments.append("--show-statistics") }
+        if trial.showsUtilization { arguments.append("--show-utilization") }
+        if trial.showsChooseTries { arguments.append("--show-choose-tries") }
+        if let pool = trial.pool { arguments += ["--pool-id", "\(pool)"] }
+        for (device, weight) in trial.weights { arguments += ["--weight", "\(device)", exactText(weight)] }
+        return arguments
     }
 
     /// Mostly 1, some 0 and some in between, for each number up to the largest device.
@@ -71,24 +91,47 @@ import Wire
         return "0." + String(repeating: "0", count: 16 - digits.count) + digits
     }
 
-    /// Every weight of every bucket and item arrives unchanged, and where three decimals are enough, so does the text.
+    /// crushtool compiles our text to the bytes that we compile the map to, and both forms are read back as the same map.
     @Test func textCompilesToTheSameMap() throws {
         var random = Seeded(testSeed("textCompilesToTheSameMap"))
         let tool = try Crushtool()
-        for round in 0..<40 {
-            var maker = MapMaker(Seeded(random.next()))
+        for round in 0..<60 {
+            var maker = MapMaker(Seeded(random.next()), isCompilable: true)
             let map = try maker.make()
             try tool.compile(map.text, to: "map")
-            let dump = try tool.run(["-i", tool.path("map"), "--dump"])
-            let theirs = dump.split(separator: "\n").compactMap { line -> UInt32? in
-                let words = line.split { $0 == " " || $0 == "," }
-                return words.first == "\"weight\":" ? UInt32(words[1]) : nil
+            let theirs = try tool.bytes("map")
+            guard theirs == map.compiled else {
+                let place = zip(theirs.array, map.compiled.array).enumerated().first { $1.0 != $1.1 }?.offset ?? -1
+                Issue.record("round \(round): the bytes differ at \(place)\n\(map.text)")
+                return
             }
-            let ours = map.buckets.flatMap { [$0.weight.rawValue] + $0.items.map(\.weight.rawValue) }
-            #expect(ours == theirs, "round \(round)\n\(map.text)")
+            #expect(try CRUSHMap(compiled: theirs) == map, "round \(round)\n\(map.text)")
+            #expect(try CRUSHMap(text: map.text) == map, "round \(round)\n\(map.text)")
             let rounded = try map.roundedToThreeDecimals()
             try tool.compile(rounded.text, to: "map")
-            #expect(try tool.decompile("map") == rounded.text, "round \(round)")
+            let text = try tool.decompile("map")
+            #expect(text == rounded.text, "round \(round)")
+            #expect(try CRUSHMap(text: text).compiled == rounded.compiled, "round \(round)")
+            #expect(try tool.run(["-i", tool.path("map"), "--tree"]) == rounded.tree, "round \(round)")
+        }
+    }
+
+    /// Maps that crushtool builds of layers.
+    @Test func layersAreThoseOfCrushtool() throws {
+        var random = Seeded(testSeed("layersAreThoseOfCrushtool"))
+        let tool = try Crushtool()
+        for _ in 0..<30 {
+            let devices = Int.random(in: 1...60, using: &random)
+            let names = ["host", "rack", "row", "root"].prefix(Int.random(in: 1...4, using: &random))
+            let layers = names.enumerated().map { index, name in
+                CRUSHMap.Layer(
+                    name: name, kind: Bucket.Kind.allCases.randomElement(using: &random) ?? .straw2,
+                    size: index == names.count - 1 ? 0 : Int.random(in: 1...8, using: &random))
+            }
+            let words = layers.flatMap { [$0.name, "\($0.kind)", "\($0.size)"] }
+            let map = try CRUSHMap.layered(devices: devices, layers)
+            try tool.run(["--build", "--num_osds", "\(devices)"] + words + ["-o", tool.path("map")])
+            #expect(try tool.bytes("map") == map.compiled, "\(devices) \(words)")
         }
     }
 
@@ -159,8 +202,19 @@ extension CRUSHMap {
         let rounded = buckets.map { bucket in
             var bucket = bucket
             for index in bucket.items.indices { bucket.items[index].weight.rawValue &= ~0x1fff }
+            bucket.table = nil
             return bucket
         }
-        return try CRUSHMap(tunables: tunables, types: types, devices: devices, buckets: rounded, rules: rules)
+        let arguments = chooseArguments.mapValues { arguments in
+            ChooseArguments(
+                replacements: arguments.replacements.mapValues { replacement in
+                    ChooseArguments.Replacement(
+                        weightSets: replacement.weightSets.map { $0.map { CRUSHWeight($0.rawValue & ~0x1fff) } },
+                        ids: replacement.ids)
+                })
+        }
+        return try CRUSHMap(
+            tunables: tunables, types: types, devices: devices, buckets: rounded, rules: rules,
+            chooseArguments: arguments)
     }
 }

@@ -14,7 +14,9 @@ private final class OneAnswer: CommandAnswering {
         reply = CommandReply(number: 1, errno: errno, message: message, output: Bytes(json))
     }
 
-    func ask(_ words: [String], _ arguments: [String: String]) async throws(CommandError) -> CommandReply {
+    func ask(
+        _ words: [String], _ arguments: [String: String], _ input: Bytes
+    ) async throws(CommandError) -> CommandReply {
         let pairs = arguments.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }
         asked.withLock { $0.append(words.joined(separator: " ") + pairs.joined()) }
         return reply

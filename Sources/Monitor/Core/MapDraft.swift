@@ -11,8 +11,12 @@ struct MapDraft {
     /// every member sees both.
     private(set) var settled: Set<OSDID> = []
 
+    /// The map before.
+    private let base: OSDMap
+
     init(after map: OSDMap) {
         self.map = map
+        base = map
         self.map.epoch = map.epoch.next
         increment = OSDMap.Increment(epoch: map.epoch.next)
     }
@@ -75,8 +79,16 @@ struct MapDraft {
         increment.exceptions.removeAll(of: pool)
     }
 
-    /// Gives the increment the checksum of the map it makes. The entry for the log.
+    /// True when upmaps may have lost their sense: the hierarchy or a pool changed, or an OSD went out or away.
+    private var movesUpmaps: Bool {
+        if map.exceptions.upmaps.isEmpty, map.exceptions.upmapItems.isEmpty { return false }
+        return increment.crush != nil || !increment.pools.isEmpty || !increment.removedOSDs.isEmpty
+            || increment.osds.contains { !$0.value.isIn && base.osds[$0.key]?.isIn == true }
+    }
+
+    /// Takes out upmaps that lost their sense, and gives the increment the checksum of the map it makes. The entry for the log.
     mutating func finish() -> MapLogEntry {
+        if movesUpmaps { set(map.staleUpmaps) }
         let result = map.encoded
         increment.resultChecksum = Checksum.crc32c(result)
         return MapLogEntry(epoch: epoch, increment: increment.encoded, result: result)

@@ -72,10 +72,10 @@ public final class MonitorClient<Environment: MonitorClientEnvironment> {
     /// Asks a command; ends in `commandEnded` with the number returned, later and not in the middle of this call. Nil for
     /// no time limit.
     public func command(
-        words: [String], arguments: [String: String] = [:], timeoutMilliseconds: Int? = nil
+        words: [String], arguments: [String: String] = [:], input: Bytes = .empty, timeoutMilliseconds: Int? = nil
     ) -> UInt64 {
         lastCommand += 1
-        let request = CommandRequest(number: lastCommand, words: words, arguments: arguments)
+        let request = CommandRequest(number: lastCommand, words: words, arguments: arguments, input: input)
         commands[lastCommand] = request
         if objection(to: request) != nil || commands.count > MonitorClientLimits.commands {
             environment.setTimer(.command(lastCommand), milliseconds: 0)
@@ -96,6 +96,9 @@ public final class MonitorClient<Environment: MonitorClientEnvironment> {
         let texts = request.words + request.arguments.keys + request.arguments.values
         guard texts.allSatisfy({ $0.utf8.count <= MonitorLimits.word }) else {
             return "a word of a command has at most \(MonitorLimits.word) bytes"
+        }
+        guard request.input.count <= MonitorLimits.input else {
+            return "the file of a command has at most \(MonitorLimits.input) bytes, this one \(request.input.count)"
         }
         return nil
     }

@@ -187,11 +187,14 @@ public struct CommandRequest: Hashable, Sendable {
     public var words: [String]
     /// Its arguments by name.
     public var arguments: [String: String]
+    /// The file that it is given, where a command takes one; empty otherwise.
+    public var input: Bytes
 
-    public init(number: UInt64, words: [String], arguments: [String: String] = [:]) {
+    public init(number: UInt64, words: [String], arguments: [String: String] = [:], input: Bytes = .empty) {
         self.number = number
         self.words = words
         self.arguments = arguments
+        self.input = input
     }
 
     public init(from reader: inout ByteReader) throws(WireError) {
@@ -203,6 +206,7 @@ public struct CommandRequest: Hashable, Sendable {
             (try r.readString(atMost: MonitorLimits.word), try r.readString(atMost: MonitorLimits.word))
         }
         arguments = Dictionary(pairs, uniquingKeysWith: { $1 })
+        input = try reader.readBytes(atMost: MonitorLimits.input)
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -212,6 +216,7 @@ public struct CommandRequest: Hashable, Sendable {
             w.writeString(pair.key)
             w.writeString(pair.value)
         }
+        writer.writeBytes(input)
     }
 }
 
@@ -222,7 +227,7 @@ public struct CommandReply: Hashable, Sendable {
     public var errno: Int32
     /// One line for people: what was done, or what is wrong and what to do.
     public var message: String
-    /// The result as JSON, where the command has one; empty otherwise.
+    /// The result as JSON, or the file that was asked for, where the command has one; empty otherwise.
     public var output: Bytes
 
     public init(number: UInt64, errno: Int32, message: String, output: Bytes = .empty) {
@@ -255,4 +260,6 @@ public enum MonitorLimits {
     public static let word = 4096
     public static let message = 16 << 10
     public static let output = 64 << 20
+    /// Bytes of a file that a command is given.
+    public static let input = 32 << 20
 }

@@ -114,14 +114,15 @@ public final class Cluster: Sendable {
 
     /// Asks the monitors a command. A refusal is a reply with an errno; throws ETIMEDOUT when no monitor answers in time.
     public func command(
-        _ words: [String], arguments: [String: String] = [:], timeout: Duration = .seconds(30)
+        _ words: [String], arguments: [String: String] = [:], input: Bytes = .empty, timeout: Duration = .seconds(30)
     ) async throws(RADOSError) -> CommandReply {
         let state = state
         let milliseconds = Int(
             timeout.components.seconds * 1000 + timeout.components.attoseconds / 1_000_000_000_000_000)
         do {
             return try await loop.flatSubmit {
-                state.value.command(words: words, arguments: arguments, timeoutMilliseconds: milliseconds)
+                state.value.command(
+                    words: words, arguments: arguments, input: input, timeoutMilliseconds: milliseconds)
             }.get()
         } catch let error as RADOSError {
             throw error

@@ -117,11 +117,11 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
     }
 
     func command(
-        words: [String], arguments: [String: String], timeoutMilliseconds: Int?
+        words: [String], arguments: [String: String], input: Bytes, timeoutMilliseconds: Int?
     ) -> EventLoopFuture<CommandReply> {
         let promise = loop.makePromise(of: CommandReply.self)
         let number = monitors.command(
-            words: words, arguments: arguments, timeoutMilliseconds: timeoutMilliseconds)
+            words: words, arguments: arguments, input: input, timeoutMilliseconds: timeoutMilliseconds)
         commands[number] = promise
         return promise.futureResult
     }

@@ -54,9 +54,9 @@ enum CommandTable {
 
         ["osd", "ls"]: .read(OSDCommands.list),
         ["osd", "stat"]: .read(OSDCommands.stat),
-        ["osd", "tree"]: .read(OSDCommands.tree),
+        ["osd", "tree"]: .read(HierarchyCommands.tree),
         ["osd", "dump"]: .read(OSDCommands.dump),
-        ["osd", "df"]: .read(OSDCommands.usage),
+        ["osd", "df"]: .read(HierarchyCommands.usage),
         ["osd", "map"]: .read(GroupCommands.mapObject),
         ["osd", "new"]: .change(OSDCommands.new),
         ["osd", "rm"]: .change(OSDCommands.remove),
@@ -64,6 +64,31 @@ enum CommandTable {
         ["osd", "in"]: .change(OSDCommands.markIn),
         ["osd", "out"]: .change(OSDCommands.markOut),
         ["osd", "down"]: .change(OSDCommands.markDown),
+        ["osd", "reweight"]: .change(OSDCommands.reweight),
+        ["osd", "primary-affinity"]: .change(OSDCommands.primaryAffinity),
+
+        ["osd", "pg-upmap-items"]: .change(UpmapCommands.set),
+        ["osd", "rm-pg-upmap-items"]: .change(UpmapCommands.remove),
+        ["osd", "balance"]: .change(UpmapCommands.balance),
+
+        ["osd", "getmap"]: .read(RuleCommands.getOSDMap),
+        ["osd", "getcrushmap"]: .read(RuleCommands.getMap),
+        ["osd", "setcrushmap"]: .change(RuleCommands.setMap),
+        ["osd", "crush", "add-bucket"]: .change(CRUSHCommands.addBucket),
+        ["osd", "crush", "add"]: .change(CRUSHCommands.add),
+        ["osd", "crush", "set"]: .change(CRUSHCommands.set),
+        ["osd", "crush", "move"]: .change(CRUSHCommands.move),
+        ["osd", "crush", "reweight"]: .change(CRUSHCommands.reweight),
+        ["osd", "crush", "rm"]: .change(CRUSHCommands.remove),
+        ["osd", "crush", "set-device-class"]: .change(CRUSHCommands.setClass),
+        ["osd", "crush", "rm-device-class"]: .change(CRUSHCommands.removeClass),
+        ["osd", "crush", "class", "ls"]: .read(CRUSHCommands.classes),
+        ["osd", "crush", "class", "ls-osd"]: .read(CRUSHCommands.classMembers),
+        ["osd", "crush", "tree"]: .read(HierarchyCommands.tree),
+        ["osd", "crush", "rule", "create-replicated"]: .change(RuleCommands.createReplicated),
+        ["osd", "crush", "rule", "rm"]: .change(RuleCommands.remove),
+        ["osd", "crush", "rule", "ls"]: .read(RuleCommands.list),
+        ["osd", "crush", "rule", "dump"]: .read(RuleCommands.dump),
 
         ["osd", "pool", "ls"]: .read(PoolCommands.list),
         ["osd", "pool", "get"]: .read(PoolCommands.get),
@@ -151,6 +176,9 @@ struct CommandArguments {
 
     init(_ request: CommandRequest) { self.request = request }
 
+    /// The file that the command is given; empty for none.
+    var input: Bytes { request.input }
+
     func optional(_ name: String) -> String? { request.arguments[name] }
 
     func required(_ name: String) throws(CommandFailure) -> String {
@@ -186,13 +214,19 @@ struct CommandArguments {
     func osds() throws(CommandFailure) -> [OSDID] {
         var found: [OSDID] = []
         for word in try required("ids").split(separator: " ") {
-            let digits = word.hasPrefix("osd.") ? word.dropFirst(4) : word
-            guard let number = Int32(digits), number >= 0 else {
-                throw CommandFailure(EINVAL, "'\(Text.short(String(word)))' is no OSD: give a number or osd.NUMBER")
-            }
-            if !found.contains(OSDID(number)) { found.append(OSDID(number)) }
+            let osd = try Self.osd(String(word))
+            if !found.contains(osd) { found.append(osd) }
         }
         return found
+    }
+
+    /// An OSD given by its number or its name.
+    static func osd(_ word: String) throws(CommandFailure) -> OSDID {
+        let digits = word.hasPrefix("osd.") ? word.dropFirst(4) : word[...]
+        guard let number = Int32(digits), number >= 0 else {
+            throw CommandFailure(EINVAL, "'\(Text.short(word))' is no OSD: give a number or osd.NUMBER")
+        }
+        return OSDID(number)
     }
 }
 

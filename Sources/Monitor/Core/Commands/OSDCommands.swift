@@ -51,12 +51,7 @@ enum OSDCommands {
         if let size = try arguments.number("size", in: 0...UInt64.max) {
             return CRUSHWeight(capacity: ByteCount(size))
         }
-        let text = try arguments.required("weight")
-        let limit = Double(CRUSHLimits.deviceWeight.rawValue) / 65536
-        guard let weight = Double(text), weight >= 0, weight <= limit else {
-            throw CommandFailure(EINVAL, "the weight is '\(Text.short(text))': give TiB from 0 to \(limit)")
-        }
-        return CRUSHWeight(UInt32((weight * 65536).rounded()))
+        return try CRUSHCommands.weight(arguments.required("weight"))
     }
 
     static func purge(
@@ -166,73 +161,67 @@ enum OSDCommands {
         let osds = view.map.osdsInOrder.map { id, record in
             MapDump.OSD(
                 osd: id.rawValue, uuid: record.uuid.description, up: record.isUp ? 1 : 0, in: record.isIn ? 1 : 0,
-                weight: share(record.reweight), upFrom: record.upFrom.rawValue, upThru: record.upThru.rawValue,
+                weight: CRUSHCommands.share(record.reweight),
+                primaryAffinity: CRUSHCommands.share(record.primaryAffinity), upFrom: record.upFrom.rawValue, upThru: record.upThru.rawValue,
                 downAt: record.downAt.rawValue, publicAddr: record.endpoint?.description ?? "")
         }
         return CommandResult(
             MapDump(
                 epoch: view.map.epoch.rawValue, fsid: view.map.cluster.description,
-                pools: view.map.poolsInOrder.map(PoolReport.init), osds: osds))
+                pools: view.map.poolsInOrder.map(PoolReport.init), osds: osds,
+                pgUpmap: view.map.exceptions.upmaps.sorted { $0.key < $1.key }.map {
+                    .init(pgid: $0.key.description, osds: $0.value.map(\.rawValue))
+                },
+                pgUpmapItems: view.map.exceptions.upmapItems.sorted { $0.key < $1.key }.map {
+                    .init(
+                        pgid: $0.key.description,
+                        mappings: $0.value.map { .init(from: $0.from.rawValue, to: $0.to.rawValue) })
+                },
+                pgTemp: view.map.exceptions.temporary.sorted { $0.key < $1.key }.map {
+                    .init(pgid: $0.key.description, osds: $0.value.map(\.rawValue))
+                },
+                primaryTemp: view.map.exceptions.temporaryPrimaries.sorted { $0.key < $1.key }.map {
+                    .init(pgid: $0.key.description, osd: $0.value.rawValue)
+                }))
     }
 
-    static func usage(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
-        var held: [OSDID: Int] = [:]
-        for state in view.allStates { for osd in state.group.wanted { held[osd, default: 0] += 1 } }
-        let nodes = view.map.osdsInOrder.map { id, record in
-            let said = view.watch.reports[id]?.statistics
-            let total = said?.capacity ?? 0
-            let used = said?.used ?? 0
-            return OSDUsage.Node(
-                id: id.rawValue, name: id.description, crushWeight: weight(of: id, view.map.crush),
-                reweight: share(record.reweight), bytesTotal: total, bytesUsed: used,
-                utilization: total == 0 ? 0 : (Double(used) / Double(total) * 10000).rounded() / 100,
-                pgs: held[id, default: 0], status: record.isUp ? "up" : "down")
-        }
-        return CommandResult(OSDUsage(nodes: nodes))
+    // MARK: Weights
+
+    /// Sets the share of its CRUSH weight that an OSD uses: 0 is out, 1 is in.
+    static func reweight(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        let (id, value) = try idAndShare(arguments, draft.map)
+        var record = try known(id, draft.map)
+        record.reweight = value
+        if record != draft.map.osds[id] { draft.set(id, record) }
+        return CommandResult("reweighted \(id) to \(CRUSHCommands.share(value)) (\(String(value, radix: 16)))")
     }
 
-    static func tree(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
-        let crush = view.map.crush
-        var nodes: [OSDTree.Node] = []
-        for root in crush.buckets where crush.parents(of: root.id).isEmpty {
-            append(root, depth: 0, view.map, to: &nodes)
-        }
-        let placed = Set(nodes.map(\.id))
-        let stray = view.map.osdsInOrder.filter { !placed.contains($0.id.rawValue) }
+    /// Sets the share of the groups that an OSD could lead and does.
+    static func primaryAffinity(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        let (id, value) = try idAndShare(arguments, draft.map)
+        var record = try known(id, draft.map)
+        record.primaryAffinity = value
+        if record != draft.map.osds[id] { draft.set(id, record) }
         return CommandResult(
-            OSDTree(nodes: nodes, stray: stray.map { node($0.id, CRUSHWeight.zero, depth: 0, view.map) }))
+            "set \(id) primary-affinity to \(CRUSHCommands.share(value)) (\(String(value, radix: 16)))")
     }
 
-    /// The map has no cycles, and its depth is bounded by `CRUSHLimits.depth`.
-    private static func append(_ bucket: Bucket, depth: Int, _ map: OSDMap, to nodes: inout [OSDTree.Node]) {
-        nodes.append(
-            OSDTree.Node(
-                id: bucket.id.rawValue, name: bucket.name, type: map.crush.types[bucket.type] ?? "\(bucket.type)",
-                crushWeight: share(bucket.weight.rawValue), depth: depth, children: bucket.items.map(\.id.rawValue)))
-        for item in bucket.items {
-            if let osd = item.id.osd {
-                nodes.append(node(osd, item.weight, depth: depth + 1, map))
-            } else if let below = map.crush.bucket(item.id) {
-                append(below, depth: depth + 1, map, to: &nodes)
-            }
+    /// An OSD and a number from 0 to 1, cut to 16.16 as the field's tools cut it.
+    private static func idAndShare(
+        _ arguments: CommandArguments, _ map: OSDMap
+    ) throws(CommandFailure) -> (OSDID, UInt32) {
+        let osds = try arguments.osds()
+        guard let id = osds.first, osds.count == 1 else { throw CommandFailure(EINVAL, "give one OSD") }
+        let text = try arguments.required("weight")
+        guard let share = Float(text), share >= 0, share <= 1 else {
+            throw CommandFailure(EINVAL, "the weight is '\(Text.short(text))': give a number from 0.0 to 1.0")
         }
+        return (id, UInt32(share * 65536))
     }
-
-    private static func node(_ osd: OSDID, _ weight: CRUSHWeight, depth: Int, _ map: OSDMap) -> OSDTree.Node {
-        let record = map.osds[osd]
-        return OSDTree.Node(
-            id: osd.rawValue, name: osd.description, type: "osd", crushWeight: share(weight.rawValue), depth: depth,
-            status: record.map { $0.isUp ? "up" : "down" } ?? "DNE", reweight: share(record?.reweight ?? 0))
-    }
-
-    private static func weight(of osd: OSDID, _ crush: CRUSHMap) -> Double {
-        let item = ItemID(osd)
-        let holder = crush.parents(of: item).first
-        return share(holder?.items.first { $0.id == item }?.weight.rawValue ?? 0)
-    }
-
-    /// 16.16 fixed point as a number with five decimals.
-    private static func share(_ fixed: UInt32) -> Double { (Double(fixed) / 65536 * 100_000).rounded() / 100_000 }
 }
 
 extension PoolReport {

@@ -23,6 +23,7 @@ enum PoolCommands {
         let pool = Pool(
             id: draft.map.nextPool, name: name, size: size, minSize: minSize, groupCount: groups, rule: rule.rawValue,
             created: draft.epoch, application: try application(arguments.optional("application") ?? ""))
+        try guardFits(pool, draft.map)
         draft.add(pool)
         return CommandResult("pool '\(name)' created")
     }
@@ -55,8 +56,12 @@ enum PoolCommands {
             pool.size = try CommandArguments.number(value, "size", in: 1...MapLimits.poolSize)
             try guardSingleCopy(pool.size, arguments)
             pool.minSize = min(pool.minSize, pool.size)
+            try guardFits(pool, draft.map)
         case "min_size":
             pool.minSize = try CommandArguments.number(value, "min_size", in: 1...pool.size)
+        case "crush_rule":
+            pool.rule = try rule(value, draft.map.crush).rawValue
+            try guardFits(pool, draft.map)
         case "application":
             pool.application = try application(value)
         case "pg_num", "pgp_num":
@@ -154,11 +159,15 @@ enum PoolCommands {
     }
 
     private static func rule(_ name: String, _ crush: CRUSHMap) throws(CommandFailure) -> RuleID {
-        guard let rule = crush.rule(named: name) else {
-            let known = crush.rules.map(\.name).joined(separator: ", ")
-            throw CommandFailure(ENOENT, "there is no CRUSH rule '\(Text.short(name))': there are \(known)")
-        }
-        return rule.id
+        try RuleCommands.known(name, crush).id
+    }
+
+    private static func guardFits(_ pool: Pool, _ map: OSDMap) throws(CommandFailure) {
+        guard !pool.ruleFits(in: map.crush), let rule = map.crush.rule(RuleID(pool.rule)) else { return }
+        throw CommandFailure(
+            EINVAL,
+            "rule '\(rule.name)' is for \(rule.kind) pools of size \(rule.minSize) to \(rule.maxSize), pool "
+                + "'\(pool.name)' is \(pool.kind) of size \(pool.size)")
     }
 
     private static func guardSingleCopy(_ size: UInt8, _ arguments: CommandArguments) throws(CommandFailure) {
