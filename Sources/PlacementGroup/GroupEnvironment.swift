@@ -10,6 +10,8 @@ public protocol GroupEnvironment: AnyObject {
     var osd: OSDID { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
+    /// How much a group keeps and does at a time.
+    var tuning: GroupTuning { get }
     /// True when the store takes no more data from clients; its reserve is for the log and recovery.
     var isFull: Bool { get }
 
@@ -53,6 +55,14 @@ public protocol GroupEnvironment: AnyObject {
     func endRecovery()
     /// Something rare has happened: counted by tests.
     func occurred(_ branch: RareBranch)
+    /// Until when all of these members have promised this OSD, as their primary, to let its reads be; in milliseconds of
+    /// `nowMilliseconds`, `UInt64.max` for no members, 0 for no promise. What is told may only be extended.
+    func leaseEnd(from members: [OSDID]) -> UInt64
+    /// For how many milliseconds this OSD has still promised `primary` to let its reads be, counting what it may have
+    /// promised before its last start.
+    func promise(to primary: OSDID) -> UInt32
+    /// True when the process that led older intervals under this number is known to have ended.
+    func isKnownDead(_ osd: OSDID) -> Bool
     /// True when the OSD is up in its newest map.
     func isUp(_ osd: OSDID) -> Bool
 }

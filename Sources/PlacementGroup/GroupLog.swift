@@ -112,7 +112,9 @@ public struct GroupLog: Sendable {
     ///
     /// - Returns: the batch that was added, and the batches that were dropped by their `upTo`: what is to be stored.
     @discardableResult
-    public mutating func trim(to version: Version) -> (added: Batch?, dropped: [Version]) {
+    public mutating func trim(
+        to version: Version, requestsKept: Int = GroupLimits.requestsKept
+    ) -> (added: Batch?, dropped: [Version]) {
         var records: [RecordedRequest] = []
         while let first = entries.first, first.version <= version {
             tail = first.version
@@ -130,7 +132,7 @@ public struct GroupLog: Sendable {
             added = batch
         }
         var dropped: [Version] = []
-        while let first = trimmed.first, trimmedCount - first.requests.count >= GroupLimits.requestsKept {
+        while let first = trimmed.first, trimmedCount - first.requests.count >= requestsKept {
             trimmed.removeFirst()
             trimmedCount -= first.requests.count
             dropped.append(first.upTo)
@@ -143,8 +145,8 @@ public struct GroupLog: Sendable {
 
     /// How far the log may be trimmed now that everything up to `committed` is on every member's disk: nothing until the log
     /// has reached its limit, then down to what is kept.
-    public func trimTarget(committed: Version) -> Version {
-        guard entries.count >= GroupLimits.logEntries - GroupLimits.logSlack else { return .zero }
-        return min(entries[entries.count - GroupLimits.logEntriesKept].version, committed)
+    public func trimTarget(committed: Version, _ tuning: GroupTuning = GroupTuning()) -> Version {
+        guard entries.count >= tuning.logCut else { return .zero }
+        return min(entries[entries.count - tuning.logKept].version, committed)
     }
 }

@@ -92,8 +92,9 @@ extension PlacementGroup {
         keys += activation.entries.map { GroupKeys.entry($0) } + activation.missing.map { GroupKeys.entry($0) }
         steps.append(.setGroupKeys(id, entries: keys))
         // Two joined logs must not outgrow what a message may hold.
-        if log.entries.count > GroupLimits.logEntries - GroupLimits.logSlack {
-            steps += trim(to: log.entries[log.entries.count - GroupLimits.logEntriesKept].version)
+        let tuning = environment.tuning
+        if log.entries.count > tuning.logCut {
+            steps += trim(to: log.entries[log.entries.count - tuning.logKept].version)
         }
         steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
         if primary != me { phase = .replica(activated: true) }
@@ -124,13 +125,9 @@ extension PlacementGroup {
         members.sort { place($0.osd) < place($1.osd) }
         for index in members.indices { members[index].committed = info.lastUpdate }
         others = members.map(\.osd).filter { $0 != me }
-        if mayServe {
-            noteStarted()
-            for osd in others { send(.started(interval), to: osd) }
-        }
-        phase = mayServe ? .active : .peered
+        phase = mayServe ? .leasing : .peered
         startRecovery()
-        serveWaiting()
+        if mayServe { beginServiceWhenAllowed() }
     }
 
     private func place(_ osd: OSDID) -> Int { acting.firstIndex(of: osd) ?? acting.count + Int(osd.rawValue) }
@@ -174,13 +171,15 @@ extension PlacementGroup {
             send(.remove, to: osd)
         } else {
             searchAgain()
+            // With too few members its copy may serve.
+            if acting.count < Int(intervals.current.size) { chooseAgain() }
         }
     }
 
     /// Tells the primary of a copy that is in neither set.
     func announceStray() {
         guard phase == .stray, !isRemoving, !info.isEmpty, let primary, environment.isUp(primary) else { return }
-        send(.info(info), to: primary)
+        send(.info(info, leases: []), to: primary)
     }
 
     /// Removes this copy. The first step makes it one that is being filled and has nothing: whatever happens before the

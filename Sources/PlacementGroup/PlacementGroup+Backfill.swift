@@ -66,7 +66,7 @@ extension PlacementGroup {
     /// Asks the member what it has after the cursor. Until it answers, what lies beyond is only logged there.
     private func scanForFill() {
         guard let fill = recovery.fill, fill.stage == .running, !fill.isOpen else { return }
-        send(.scan(after: fill.cursor, limit: GroupLimits.scan), to: fill.target)
+        send(.scan(after: fill.cursor, limit: environment.tuning.scan), to: fill.target)
     }
 
     /// The session to the member was lost.
@@ -97,7 +97,7 @@ extension PlacementGroup {
             // An answer to a question about an older window.
             theirs.first.map({ first in fill.cursor.map { first.object > $0 } ?? true }) ?? true
         else { return }
-        let (mine, mineMore) = localObjects(after: fill.cursor, limit: GroupLimits.scan)
+        let (mine, mineMore) = localObjects(after: fill.cursor, limit: environment.tuning.scan)
         // Only as far as both lists reach can the lack of an object in one of them mean anything.
         let ends = [more ? theirs.last?.object : nil, mineMore ? mine.last?.object : nil].compactMap { $0 }
         fill.boundary = ends.min()

@@ -46,6 +46,10 @@ extension PlacementGroup {
             return
         }
         guard range.contains(request.object) else { return answer(request, client, errno: Errno.invalid) }
+        if !request.isWrite, case .listObjects = request.steps.first, !mayRead() {
+            // Asked again by its client when it has waited long enough.
+            return answer(request, client, errno: Errno.tryAgain)
+        }
         if case .listObjects(let after, let prefix, let limit)? = request.steps.first {
             return list(request, client, after: after, prefix: prefix, limit: limit)
         }
@@ -53,12 +57,18 @@ extension PlacementGroup {
             guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
         } else if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) {
             return queue(request, client)
+        } else if !request.isWrite, !mayRead() {
+            return queue(request, client)
         }
         perform(request, client)
     }
 
     private func queue(_ request: OperationRequest, _ client: ClientHandle) {
         activities[request.object, default: ObjectActivity()].queue.append((request, client))
+        if !request.isWrite, !mayRead() {
+            environment.occurred(.waitedForLease)
+            leaseStarved.insert(request.object)
+        }
         if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
     }
 
@@ -82,6 +92,10 @@ extension PlacementGroup {
     private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
         if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
         if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
+        if !request.isWrite, !mayRead() {
+            leaseStarved.insert(request.object)
+            return false
+        }
         return activity.readers == 0 || !request.isWrite
     }
 

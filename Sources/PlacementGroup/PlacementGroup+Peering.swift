@@ -14,6 +14,8 @@ struct Peering {
     var logs: [OSDID: (entries: [LogEntry], missing: MissingSet)] = [:]
     /// What each member was told to do.
     var activations: [OSDID: Activation] = [:]
+    /// Until when primaries of older intervals may still serve reads.
+    var leases: [OSDID: UInt64] = [:]
     /// True when a member of the acting set turned out to need filling: another set is to serve.
     var mustChooseAgain = false
 }
@@ -29,6 +31,7 @@ extension PlacementGroup {
         phase = .gettingInfo
         if mayServe, !intervals.current.isProvenAlive { environment.requestUpThru(interval) }
         peering.infos[me] = info
+        take(promises(before: me))
         var asked = Set(acting).union(up)
         for past in intervals.past { asked.formUnion(past.acting) }
         asked = asked.filter { $0 != me && environment.isUp($0) }
@@ -53,16 +56,17 @@ extension PlacementGroup {
             let missing = missing.values.sorted { $0.object < $1.object }
             send(.log(info, entries: log.entries(after: since), missing: missing), to: osd)
         } else {
-            send(.info(info), to: osd)
+            send(.info(info, leases: promises(before: osd)), to: osd)
         }
     }
 
-    func receivedInfo(_ info: GroupInfo, from osd: OSDID) {
+    func receivedInfo(_ info: GroupInfo, _ leases: [LeasePromise], from osd: OSDID) {
         guard isPrimary, info.group == id, info.lastEpochStarted <= interval,
             info.historyLastEpochStarted <= interval, info.historyLastEpochClean <= interval
         else { return }
         if phase == .gettingInfo, peering.awaiting.remove(osd) != nil {
             peering.infos[osd] = info
+            take(leases)
             if peering.awaiting.isEmpty { infosComplete() }
         } else if isActivated, !acting.contains(osd), !up.contains(osd), !info.isEmpty {
             peering.infos[osd] = info
@@ -99,7 +103,7 @@ extension PlacementGroup {
         getLog(of: authority)
     }
 
-    func isServedBy(_ osds: [OSDID]) -> Bool { osds.first == primary && Set(osds) == Set(acting) }
+    func isServedBy(_ osds: [OSDID]) -> Bool { osds == acting && osds.first == primary }
 
     /// Asks the monitors for another acting set; its coming is a new interval.
     func ask(for osds: [OSDID]) {

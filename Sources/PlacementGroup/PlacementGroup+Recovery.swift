@@ -248,7 +248,8 @@ extension PlacementGroup {
 
     /// With members that have become complete, others may be the ones to serve.
     func chooseAgain() {
-        var infos: [OSDID: GroupInfo] = [:]
+        var infos = peering.infos.filter { osd, _ in environment.isUp(osd) && !acting.contains(osd) && !up.contains(osd)
+        }
         for member in members {
             var theirs = info
             theirs.lastBackfill = member.position

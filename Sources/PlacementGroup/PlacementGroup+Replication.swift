@@ -26,7 +26,7 @@ extension PlacementGroup {
         let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)
         let entry = LogEntry(
             kind: kind, object: request.object, version: version, prior: prior, request: request.id, errno: errno)
-        let trimTo = log.trimTarget(committed: leastCommitted)
+        let trimTo = log.trimTarget(committed: leastCommitted, environment.tuning)
         let transaction = Transaction(operations)
         let message = GroupMessage(
             group: id, interval: interval, body: .replicate(entry: entry, operations: transaction, trimTo: trimTo))
@@ -76,7 +76,7 @@ extension PlacementGroup {
 
     /// Trims the log; what is to be stored with that. The requests stay known for longer.
     func trim(to version: Version) -> [Transaction.Operation] {
-        let (added, dropped) = log.trim(to: version)
+        let (added, dropped) = log.trim(to: version, requestsKept: environment.tuning.requestsKept)
         environment.occurred(.logTrimmed)
         info.logTail = log.tail
         var steps: [Transaction.Operation] = [

@@ -55,6 +55,10 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var pushes: [PushKey: OutgoingPush] = [:]
     /// Objects of which the first part has been stored, and not yet the last.
     var arriving: Set<ObjectID> = []
+    /// Until when reads may be answered, as far as was asked for.
+    var readableUntil: UInt64 = 0
+    /// Objects with reads that wait for that.
+    var leaseStarved: Set<ObjectID> = []
     /// True while this copy, outside the sets, is being removed.
     var isRemoving = false
 
@@ -122,6 +126,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         case activating
         /// Activated with fewer members than `min_size`: members are given what they lack, clients wait.
         case peered
+        /// Activated; the primary of an older interval may still serve reads.
+        case leasing
         /// Serving; members may still be given what they lack.
         case active
     }
@@ -159,7 +165,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var up: [OSDID] { intervals.current.up }
     public var isPrimary: Bool { intervals.current.primary == me }
     var primary: OSDID? { intervals.current.primary }
-    var isActivated: Bool { phase == .active || phase == .peered }
+    var isActivated: Bool { phase == .active || phase == .peered || phase == .leasing }
 
     // MARK: Events
 
@@ -183,7 +189,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             switch phase {
             case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs: startPeering()
             case .waitingUpThru: membersKnown()
-            case .peered, .active: recoveryPeersChanged()
+            case .peered, .leasing, .active: recoveryPeersChanged()
             default: break
             }
         }
@@ -206,6 +212,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         reads.removeAll()
         watches.removeAll()
         arriving.removeAll()
+        readableUntil = 0
+        leaseStarved.removeAll()
         if isPrimary {
             startPeering()
         } else if acting.contains(me) || up.contains(me) {
@@ -264,8 +272,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             if phase == .active { memberCommitted(from, version, isFull: isFull) }
         case .queryInfo, .queryLog:
             if from == primary { answer(message, to: from) }
-        case .info(let info):
-            receivedInfo(info, from: from)
+        case .info(let info, let leases):
+            receivedInfo(info, leases, from: from)
         case .log(let info, let entries, let missing):
             receivedLog(info, entries, missing, from: from)
         case .activate(let activation):
@@ -315,7 +323,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         switch phase {
         case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs, .waitingUpThru: startPeering()
         case .activating: resendActivation(to: osd)
-        case .peered, .active:
+        case .peered, .leasing, .active:
             guard others.contains(osd) || recovery.mayConcern(osd) else { break }
             if phase == .active, members.contains(where: { $0.osd == osd }) { send(.started(interval), to: osd) }
             resendWrites(to: osd)

@@ -45,7 +45,7 @@ struct Simulate {
         for seed in seeds {
             do {
                 let cluster = try SimulatedCluster(
-                    seed: seed, osds: 3 + Int(seed % 2), trace: trace, ignoresFlushes: ignoresFlushes)
+                    seed: seed, osds: 3 + Int(seed % 4), trace: trace, ignoresFlushes: ignoresFlushes)
                 let problems = try cluster.check(steps: steps)
                 operations += cluster.operations
                 faults.merge(cluster.faults) { $0 + $1 }

@@ -26,7 +26,10 @@ final class GroupHost: GroupEnvironment {
         self.cluster = cluster
     }
 
-    var nowMilliseconds: UInt64 { 0 }
+    var nowMilliseconds: UInt64 { cluster.now }
+    var leaseEnd = UInt64.max
+    var promises: [OSDID: UInt32] = [:]
+    var failsReads = false
     var isFull: Bool { false }
     func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
     func requestActing(_ osds: [OSDID]?, for group: PGID) {
@@ -51,7 +54,15 @@ final class GroupHost: GroupEnvironment {
         return true
     }
     func endRecovery() { recoveries -= 1 }
+    var tuning: GroupTuning {
+        var tuning = GroupTuning()
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (16, 8, 24, 2)
+        return tuning
+    }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
+    func leaseEnd(from members: [OSDID]) -> UInt64 { members.isEmpty ? .max : leaseEnd }
+    func promise(to primary: OSDID) -> UInt32 { promises[primary] ?? 0 }
+    func isKnownDead(_ osd: OSDID) -> Bool { !cluster.undead.contains(osd) }
     func name(of client: ClientHandle) -> String? { "client" }
     func isUp(_ osd: OSDID) -> Bool { cluster.epochs[Int(epoch.rawValue)].up.contains(osd) }
 
@@ -147,6 +158,7 @@ final class GroupHost: GroupEnvironment {
 
     func completeRead(at index: Int) {
         let (object, offset, length, number, slot) = reads.remove(at: index)
+        if failsReads { return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum")) }
         let data = store.current.objects[object]?.data ?? []
         let slice = data.dropFirst(Int(offset)).prefix(length)
         groups[Int(slot.index)].readCompleted(number, .data(Bytes(Array(slice))))
@@ -189,6 +201,10 @@ final class GroupCluster {
     var clientEpoch = Epoch(1)
     var actingWanted: [(osd: OSDID, incarnation: Int, group: PGID, osds: [OSDID])] = []
     var branches: [RareBranch: Int] = [:]
+    var now: UInt64 = 0
+    /// OSDs that are down without proof that their processes have ended.
+    var undead: Set<OSDID> = []
+    var minSize: UInt8?
     var upThruWanted: [(osd: OSDID, incarnation: Int, epoch: Epoch)] = []
     /// The one operation under way on each object.
     var pending: [ObjectID: Operation] = [:]
@@ -346,8 +362,10 @@ final class GroupCluster {
     }
 
     private func crashOrRestart() {
-        let host = hosts.randomElement(using: &random)!
         let newest = epochs[epochs.count - 1]
+        // Mostly one is away, for long enough that the others write without it.
+        let away = hosts.filter { !$0.isRunning }
+        let host = away.isEmpty || random.chance(35) ? hosts.randomElement(using: &random)! : away[0]
         if host.isRunning {
             host.isRunning = false
             let pendingCount = host.store.pending.count
@@ -355,13 +373,17 @@ final class GroupCluster {
             host.early.removeAll()
             host.earlyRequests.removeAll()
             host.reads.removeAll()
+            // What it has sent may be lost with it.
+            if random.chance(60) {
+                for other in hosts.indices { links[Int(host.osd.rawValue) * hosts.count + other].removeAll() }
+            }
             if random.chance(50) { newEpoch { $0.up.remove(host.osd) } }
         } else {
             restart(host, newest)
         }
     }
 
-    private func restart(_ host: GroupHost, _ newest: EpochRecord) {
+    func restart(_ host: GroupHost, _ newest: EpochRecord) {
         if newest.up.contains(host.osd) { newEpoch { $0.up.remove(host.osd) } }
         host.incarnation += 1
         host.isRunning = true
@@ -373,7 +395,7 @@ final class GroupCluster {
     }
 
     /// The monitors answer one request, if its OSD is still up in that run.
-    private func commitUpThru() {
+    func commitUpThru() {
         guard !upThruWanted.isEmpty else { return }
         let (osd, incarnation, epoch) = upThruWanted.removeFirst()
         let newest = epochs[epochs.count - 1]
@@ -382,7 +404,7 @@ final class GroupCluster {
         newEpoch { $0.upThru[osd] = epoch }
     }
 
-    private func commitActing() {
+    func commitActing() {
         guard !actingWanted.isEmpty else { return }
         let (osd, incarnation, group, osds) = actingWanted.removeFirst()
         let newest = epochs[epochs.count - 1]
@@ -395,16 +417,28 @@ final class GroupCluster {
     /// One turn of each kind is given at a time, and a group that found no room for another object hears when there is.
     private func grantTurn() {
         guard let host = hosts.filter({ $0.isRunning && $0.isServing }).randomElement(using: &random) else { return }
+        _ = tend(host)
+    }
+
+    /// True when something was granted.
+    func tend(_ host: GroupHost) -> Bool {
+        guard host.isServing else { return false }
+        var hasGranted = false
         for kind in [TurnKind.filling, .beingFilled] {
             guard let index = host.turns.firstIndex(where: { $0.kind == kind }), !host.turns[index].isGranted
             else { continue }
             host.turns[index].isGranted = true
+            hasGranted = true
             host.groups[Int(host.turns[index].group.index)].turnGranted(kind)
         }
         let starved = host.starved
         host.starved.removeAll()
         for slot in starved { host.groups[Int(slot.index)].recoveryMayGoOn() }
-        for group in host.groups { group.tick() }
+        for group in host.groups {
+            group.tick()
+            group.leaseTick()
+        }
+        return hasGranted || !starved.isEmpty
     }
 
     private func changePlacement() {
@@ -459,7 +493,8 @@ final class GroupCluster {
     func checkEnd(seed: UInt64) {
         for group in groups {
             #expect(
-                isClean(group), "group \(group) at the end, seed \(seed): \(String(describing: phase(of: group)))")
+                isClean(group),
+                "seed \(seed): \(hosts.map { $0.groups[Int(group.seed)].summary }.joined(separator: "\n"))")
             let acting = epochs[epochs.count - 1].placement(group).acting
             let contents = acting.map { osd in
                 hosts[Int(osd.rawValue)].store.durable.objects.filter { pool.group(ofHash: $0.key.hash) == group }

@@ -117,7 +117,8 @@ public struct Balancer {
             if high.isEmpty { hasMoved = get(to: low, from: givers, scope) }
             if hasMoved { continue }
             let isRelieved =
-                high.contains { walk(from: [$0], to: getters, scope) } || low.contains { walk(from: givers, to: [$0], scope) }
+                high.contains { walk(from: [$0], to: getters, scope) }
+                || low.contains { walk(from: givers, to: [$0], scope) }
             if !isRelieved { return }
         }
         plan.isCut = true
@@ -295,7 +296,8 @@ public struct Balancer {
             plan.bindings.append(
                 .init(
                     pool: balance.pool.id, domain: name,
-                    reason: "pool '\(balance.pool.name)': \(id) in '\(name)' keeps \(rounded(abs(surplus))) copies \(amount) "
+                    reason:
+                        "pool '\(balance.pool.name)': \(id) in '\(name)' keeps \(rounded(abs(surplus))) copies \(amount) "
                         + "than its weight asks for, since the rule lets none of its groups move"))
         }
     }

@@ -74,7 +74,9 @@ struct PoolBalance {
     private static func joined(_ items: [UpmapItem]) -> [UpmapItem] {
         var joined: [UpmapItem] = []
         for item in items {
-            if let index = joined.firstIndex(where: { $0.to == item.from }) { joined[index].to = item.to } else {
+            if let index = joined.firstIndex(where: { $0.to == item.from }) {
+                joined[index].to = item.to
+            } else {
                 joined.append(item)
             }
         }

@@ -87,6 +87,8 @@ struct ActingWishes {
 }
 
 extension OSDCore {
+    public var tuning: GroupTuning { environment.tuning }
+
     public func requestActing(_ osds: [OSDID]?, for group: PGID) {
         if let osds {
             guard acting.wanted[group] != osds else { return }

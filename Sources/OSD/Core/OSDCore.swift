@@ -41,6 +41,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// When the monitor was told so last, and of which epoch.
     private var lastAlive: (at: UInt64, epoch: Epoch)?
     var turns = RecoveryTurns()
+    var heartbeats = HeartbeatTable()
+    /// True once the monitor was told that this OSD goes: it answers nobody any more.
+    private var hasLeft = false
     var acting = ActingWishes()
     private var lastGroupTick: UInt64 = 0
 
@@ -120,7 +123,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// Disks that are gone for good with this epoch are no witnesses of what groups did before.
     private func strikeLost(_ before: OSDMap, _ next: OSDMap) {
-        for (osd, record) in before.osdsInOrder where next.osds[osd]?.uuid != record.uuid {
+        for (osd, record) in before.osdsInOrder
+        where next.osds[osd]?.uuid != record.uuid || next.osds[osd]?.lostAt != record.lostAt {
             for group in groups { group.strike(osd) }
         }
     }
@@ -169,7 +173,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
             wanted.formUnion(interval.acting)
             wanted.formUnion(interval.up)
         }
-        for osd in wanted.sorted() where osd != id { _ = session(to: osd) }
+        wanted.remove(id)
+        for osd in wanted.sorted() { _ = session(to: osd) }
+        setHeartbeatPeers(wanted)
     }
 
     func session(to osd: OSDID) -> PeerSession? {
@@ -220,6 +226,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
             guard isServing, let map, message.interval <= map.epoch else { return hold(.group(message), session) }
             guard let slot = slots[message.group] else { return }
             groups[Int(slot.index)].received(message, from: osd)
+        case .heartbeat(let heartbeat):
+            guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
+            received(heartbeat, from: osd, on: session)
         case .operationReply, .monitor:
             environment.note("\(id): dropped a message that is not for an OSD")
         }
@@ -244,6 +253,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     private func receive(_ request: OperationRequest, _ session: PeerSession, _ map: OSDMap) {
         // What was sent under a map older than the group's interval is sent again by its client: doing a late copy now could
         // put it between newer ones.
+        guard !hasLeft else { return }
         guard let slot = slots[request.group], groups[Int(slot.index)].isPrimary, isUpInMap,
             request.epoch >= groups[Int(slot.index)].intervals.current.first,
             map.pools[request.group.pool] != nil
@@ -291,7 +301,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// To be called several times a second.
     public func tick() {
         let now = environment.nowMilliseconds
-        if map != nil, !isUpInMap, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
+        heartbeatTick()
+        for group in groups { group.leaseTick() }
+        if map != nil, !isUpInMap, !hasLeft, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
             lastBoot = now
             environment.tellMonitor(
                 .boot(OSDBoot(id: id, uuid: uuid, incarnation: incarnation, endpoint: endpoint)))
@@ -309,6 +321,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
     }
 
+    /// How each group that this OSD leads is, in a line for traces and failing tests.
+    public var groupSummaries: [String] { groups.filter(\.isPrimary).map(\.summary) }
+
     /// How the OSD and the groups it leads are.
     public var statistics: OSDStatistics {
         let usage = environment.store.usage
@@ -319,6 +334,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The monitor is told that this OSD goes, so that nobody waits for it.
     public func leave() {
+        hasLeft = true
         environment.tellMonitor(.leaving(id, incarnation: incarnation))
     }
 

@@ -12,6 +12,10 @@ public protocol OSDEnvironment: AnyObject {
     associatedtype Keys: KeyValueStore
 
     var store: ObjectStore<Device, Keys> { get }
+    /// The times after which the OSD acts.
+    var times: OSDTimes { get }
+    /// How much a group keeps and does at a time.
+    var tuning: GroupTuning { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
 
@@ -42,6 +46,19 @@ public struct PeerSession: Hashable, Sendable {
 public enum PeerName: Hashable, Sendable {
     case osd(OSDID, incarnation: UInt64)
     case client(String)
+}
+
+/// The times after which an OSD acts, in milliseconds of its monotonic clock.
+public struct OSDTimes: Hashable, Sendable {
+    /// Between two heartbeats to those it shares groups with.
+    public var heartbeat: UInt64 = 1000
+    /// A peer that answers none for this long is reported.
+    public var grace: UInt64 = 6000
+    /// For how long a heartbeat's answer lets the asker serve reads; less than the grace, more than a few heartbeats.
+    public var lease: UInt64 = 5000
+
+    /// The times of production.
+    public init() {}
 }
 
 /// The limits of an OSD, in one place.

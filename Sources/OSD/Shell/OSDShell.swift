@@ -102,6 +102,10 @@ extension OSDShell: OSDEnvironment {
         whenStopped?(reason)
     }
 
+    var tuning: GroupTuning { GroupTuning() }
+
+    var times: OSDTimes { OSDTimes() }
+
     func occurred(_ branch: RareBranch) {}
 
     func note(_ text: String) { logger.info("\(text)") }

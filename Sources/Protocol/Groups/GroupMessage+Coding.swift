@@ -1,3 +1,4 @@
+import ClusterMap
 import Wire
 
 extension GroupMessage {
@@ -22,9 +23,10 @@ extension GroupMessage {
             version.encode(into: &writer)
             writer.writeBool(isFull)
         case .queryInfo: tag(.queryInfo, &writer)
-        case .info(let info):
+        case .info(let info, let leases):
             tag(.info, &writer)
             info.encode(into: &writer)
+            writer.writeArray(leases) { $1.encode(into: &$0) }
         case .queryLog(let since):
             tag(.queryLog, &writer)
             since.encode(into: &writer)
@@ -92,7 +94,12 @@ extension GroupMessage {
             return .replicate(entry: entry, operations: try Transaction(from: &reader), trimTo: trimTo)
         case .replicated: return .replicated(try Version(from: &reader), isFull: try reader.readBool())
         case .queryInfo: return .queryInfo
-        case .info: return .info(try GroupInfo(from: &reader))
+        case .info:
+            let info = try GroupInfo(from: &reader)
+            let leases = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in
+                try LeasePromise(from: &r)
+            }
+            return .info(info, leases: leases)
         case .queryLog: return .queryLog(since: try Version(from: &reader))
         case .log:
             let info = try GroupInfo(from: &reader)

@@ -21,7 +21,7 @@ public struct GroupMessage: Sendable {
         /// Primary → anyone who may have a copy: tell me your info.
         case queryInfo
         /// The answer; also what a member outside both sets says on its own, so that its copy is used or removed.
-        case info(GroupInfo)
+        case info(GroupInfo, leases: [LeasePromise])
         /// Primary → member: your info, your log after `since` (all of it when `since` is before its tail), your missing set.
         case queryLog(since: Version)
         case log(GroupInfo, entries: [LogEntry], missing: [MissingObject])
@@ -133,6 +133,22 @@ public struct ObjectVersion: Hashable, Sendable {
         self.object = object
         self.version = version
     }
+}
+
+/// How much a group keeps and does at a time, where that is not fixed by a format. Production uses the values given here;
+/// simulation uses small ones, so that a short run comes to their ends.
+public struct GroupTuning: Hashable, Sendable {
+    /// Entries at which the log is cut.
+    public var logCut = GroupLimits.logEntries - GroupLimits.logSlack
+    /// Entries that are left then.
+    public var logKept = GroupLimits.logEntriesKept
+    /// Requests that are remembered after they left the log, at least.
+    public var requestsKept = GroupLimits.requestsKept
+    /// Objects in the window of a backfill.
+    public var scan = GroupLimits.scan
+
+    /// The values of production.
+    public init() {}
 }
 
 /// The limits of what members say to each other, in one place.

@@ -40,6 +40,9 @@ public struct GroupStatistics: Hashable, Sendable {
         /// Has agreed on its history and does not serve: fewer members than `min_size`.
         public static let peered = State(rawValue: 1 << 13)
 
+        /// Waits until the primary of an older interval can serve no more reads.
+        public static let wait = State(rawValue: 1 << 14)
+
         /// What a healthy group is.
         public static let activeClean: State = [.active, .clean]
 
@@ -48,7 +51,7 @@ public struct GroupStatistics: Hashable, Sendable {
             (.recoveryUnfound, "recovery_unfound"), (.undersized, "undersized"), (.degraded, "degraded"),
             (.remapped, "remapped"), (.peering, "peering"), (.backfillWait, "backfill_wait"),
             (.backfilling, "backfilling"), (.backfillTooFull, "backfill_toofull"), (.incomplete, "incomplete"),
-            (.peered, "peered"),
+            (.peered, "peered"), (.wait, "wait"),
         ]
 
         /// The text that `status` shows.

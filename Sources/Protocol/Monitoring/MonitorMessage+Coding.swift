@@ -3,7 +3,8 @@ import Wire
 
 extension MonitorMessage {
     private enum Tag: UInt8 {
-        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply, alive, acting
+        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply, alive, acting,
+            failureWithdrawn
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -20,6 +21,9 @@ extension MonitorMessage {
             boot.encode(into: &writer)
         case .failure(let failure):
             tag(.failure, &writer)
+            failure.encode(into: &writer)
+        case .failureWithdrawn(let failure):
+            tag(.failureWithdrawn, &writer)
             failure.encode(into: &writer)
         case .statistics(let statistics):
             tag(.statistics, &writer)
@@ -55,6 +59,7 @@ extension MonitorMessage {
         case .maps: self = .maps(try MapUpdate(from: &reader))
         case .boot: self = .boot(try OSDBoot(from: &reader))
         case .failure: self = .failure(try OSDFailure(from: &reader))
+        case .failureWithdrawn: self = .failureWithdrawn(try OSDFailure(from: &reader))
         case .statistics: self = .statistics(try OSDStatistics(from: &reader))
         case .leaving: self = .leaving(OSDID(try reader.readI32()), incarnation: try reader.readU64())
         case .alive:

@@ -11,6 +11,8 @@ public enum MonitorMessage: Sendable {
     case boot(OSDBoot)
     /// OSD → monitor: this peer's process does not answer.
     case failure(OSDFailure)
+    /// OSD → monitor: the peer that was reported answers again.
+    case failureWithdrawn(OSDFailure)
     /// OSD → monitor: this run of me lives in this epoch; a map that says so (`up_thru`) is what its groups wait for before
     /// they serve.
     case alive(OSDID, incarnation: UInt64, epoch: Epoch)
@@ -82,32 +84,6 @@ public struct OSDBoot: Hashable, Sendable {
         uuid.encode(into: &writer)
         writer.writeU64(incarnation)
         endpoint.encode(into: &writer)
-    }
-}
-
-/// An OSD's report that another is gone.
-public struct OSDFailure: Hashable, Sendable {
-    public var reporter: OSDID
-    public var target: OSDID
-    /// The run of the target that was lost; a later run is not accused.
-    public var incarnation: UInt64
-
-    public init(reporter: OSDID, target: OSDID, incarnation: UInt64) {
-        self.reporter = reporter
-        self.target = target
-        self.incarnation = incarnation
-    }
-
-    public init(from reader: inout ByteReader) throws(WireError) {
-        reporter = OSDID(try reader.readI32())
-        target = OSDID(try reader.readI32())
-        incarnation = try reader.readU64()
-    }
-
-    public func encode(into writer: inout ByteWriter) {
-        writer.writeI32(reporter.rawValue)
-        writer.writeI32(target.rawValue)
-        writer.writeU64(incarnation)
     }
 }
 

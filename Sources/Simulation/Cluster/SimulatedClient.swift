@@ -54,6 +54,16 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
         work()
     }
 
+    /// What has not been answered, for a failing run.
+    var pendingOperations: [String] {
+        registers.filter(\.isBusy).map { "\($0.writing == nil ? "read" : "write") of \($0.object) at \($0.offset)" }
+    }
+
+    /// An administrator's command; sent again until it is answered.
+    func command(_ words: [String], _ arguments: [String: String]) {
+        _ = monitor.command(words: words, arguments: arguments)
+    }
+
     var isIdle: Bool { registers.allSatisfy { !$0.isBusy } }
 
     private func work() {

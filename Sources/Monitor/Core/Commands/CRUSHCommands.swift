@@ -63,7 +63,8 @@ enum CRUSHCommands {
                 if crush.parents(of: ItemID(osd)).map(\.name) != [parent] { try crush.move(name, under: parent) }
                 try crush.reweight(osd, to: weight)
             } else {
-                try crush.add(osd, named: osd.description, weight: weight, at: Dictionary(uniqueKeysWithValues: location))
+                try crush.add(
+                    osd, named: osd.description, weight: weight, at: Dictionary(uniqueKeysWithValues: location))
             }
         }
         draft.setCRUSH(crush)

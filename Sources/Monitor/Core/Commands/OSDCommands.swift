@@ -132,8 +132,7 @@ enum OSDCommands {
                 done.append("\(id) is down already")
                 continue
             }
-            record.isUp = false
-            record.downAt = draft.epoch
+            record.markDown(in: draft.epoch, isDead: false)
             draft.settle(id, record)
             done.append("marked down \(id)")
         }
@@ -162,7 +161,8 @@ enum OSDCommands {
             MapDump.OSD(
                 osd: id.rawValue, uuid: record.uuid.description, up: record.isUp ? 1 : 0, in: record.isIn ? 1 : 0,
                 weight: CRUSHCommands.share(record.reweight),
-                primaryAffinity: CRUSHCommands.share(record.primaryAffinity), upFrom: record.upFrom.rawValue, upThru: record.upThru.rawValue,
+                primaryAffinity: CRUSHCommands.share(record.primaryAffinity), upFrom: record.upFrom.rawValue,
+                upThru: record.upThru.rawValue,
                 downAt: record.downAt.rawValue, publicAddr: record.endpoint?.description ?? "")
         }
         return CommandResult(

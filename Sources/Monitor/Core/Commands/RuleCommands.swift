@@ -37,7 +37,8 @@ enum RuleCommands {
         }
         if let pool = draft.map.poolsInOrder.first(where: { $0.rule == rule.id.rawValue }) {
             throw CommandFailure(
-                EBUSY, "pool '\(pool.name)' uses rule '\(name)': give it another with `pool set \(pool.name) crush_rule`")
+                EBUSY,
+                "pool '\(pool.name)' uses rule '\(name)': give it another with `pool set \(pool.name) crush_rule`")
         }
         try CRUSHCommands.edit(&crush) { crush throws(CRUSHError) in try crush.removeRule(rule.id) }
         draft.setCRUSH(crush)
