@@ -17,7 +17,8 @@ enum LocalFile {
             if count == 0 { return Bytes(bytes) }
             bytes.append(contentsOf: buffer[..<count])
             guard bytes.count <= limit else {
-                throw CommandError(errno: EFBIG, "'\(path)' is larger than \(limit >> 20) MiB, the limit of such a file")
+                throw CommandError(
+                    errno: EFBIG, "'\(path)' is larger than \(limit >> 20) MiB, the limit of such a file")
             }
         }
     }

@@ -117,14 +117,8 @@ extension PlacementGroup {
         continueRecovery()
     }
 
-    /// An object has come to where it was lacking.
-    func fillStored(_ object: ObjectID) {
-        guard recovery.fill != nil else { return }
-        recovery.fill?.pending.remove(object)
-        finishWindow()
-    }
-
-    private func finishWindow() {
+    /// When every object of the window is there, the next window follows, or the end.
+    func finishWindow() {
         guard var fill = recovery.fill, fill.stage == .running, fill.isOpen, fill.pending.isEmpty else { return }
         if let boundary = fill.boundary {
             fill.cursor = boundary

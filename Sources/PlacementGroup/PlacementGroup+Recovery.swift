@@ -151,13 +151,14 @@ extension PlacementGroup {
     /// The object is where it has to be, or is to go on from here to those that lack it.
     private func objectDone(_ object: ObjectID) {
         guard let work = recovery.underway.removeValue(forKey: object) else { return }
-        if missing[object] != nil || members.contains(where: { $0.missing[object] != nil }) {
+        let isFilling = recovery.fill?.pending.contains(object) == true
+        if missing[object] != nil || isFilling || members.contains(where: { $0.missing[object] != nil }) {
             return bringBack(object, isCounted: work.isCounted)
         }
         if work.isCounted { environment.endRecovery() }
         if recovery.lackingObjects.remove(object) != nil { environment.occurred(.recoveredObject) }
         recovery.failed[object] = nil
-        fillStored(object)
+        finishWindow()
         wake(object)
         continueRecovery()
     }

@@ -5,7 +5,8 @@ import Commands
 struct CRUSHCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "crush", abstract: "Show and change the hierarchy of OSDs and the rules.",
-        discussion: "A place is given as TYPE=NAME, such as `root=default host=pearl`; buckets that are missing are made.",
+        discussion:
+            "A place is given as TYPE=NAME, such as `root=default host=pearl`; buckets that are missing are made.",
         subcommands: [
             AddBucket.self, Add.self, Set.self, Move.self, Reweight.self, Remove.self, SetDeviceClass.self,
             RemoveDeviceClass.self, ClassCommand.self, Tree.self, RuleCommand.self,

@@ -87,7 +87,8 @@ extension OSDCommand {
     struct SetCRUSHMap: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "setcrushmap",
-            abstract: "Replace the CRUSH map by that in a file, compiled or in text; refused when a pool could not use it.")
+            abstract:
+                "Replace the CRUSH map by that in a file, compiled or in text; refused when a pool could not use it.")
         @Option(name: [.short, .customLong("in-file")], help: "The file; - for standard input.") var input: String
         @OptionGroup var asking: AskingOptions
         func run() async throws { try await asking.administrate { try await $0.setCRUSHMap(from: input) } }

@@ -184,7 +184,9 @@ import Wire
         #expect(plan.moves.count >= plan.leastMoves)
         // One pool moves hardly more than it must.
         if shape.groups.count == 1 {
-            #expect(plan.moves.count <= plan.leastMoves + plan.leastMoves / 5 + 2, "\(plan.moves.count) of \(plan.leastMoves) \(note)")
+            #expect(
+                plan.moves.count <= plan.leastMoves + plan.leastMoves / 5 + 2,
+                "\(plan.moves.count) of \(plan.leastMoves) \(note)")
         }
         // Level is level.
         #expect(Balancer.plan(for: next).moves.isEmpty, "\(note)")
@@ -206,7 +208,8 @@ import Wire
         checkValid(next, "host", Self.seed)
         let pool = try #require(next.poolsInOrder.first)
         #expect(distance(next, pool) <= 1.0001, "seed \(Self.seed) round \(round)")
-        #expect(plan.moves.count <= plan.leastMoves + plan.leastMoves / 5 + 2, "\(plan.moves.count) of \(plan.leastMoves)")
+        #expect(
+            plan.moves.count <= plan.leastMoves + plan.leastMoves / 5 + 2, "\(plan.moves.count) of \(plan.leastMoves)")
     }
 
     @Test func aDomainThatBindsIsNamed() throws {
@@ -296,7 +299,9 @@ import Wire
         let tool = try Tool("osdmaptool")
         let map = tool.file("map")
         try tool.run(["--createsimple", "24", "--pg-bits", "5", "--with-default-pool", "--clobber", map])
-        try tool.run([map, "--mark-up-in", "--upmap", tool.file("commands"), "--upmap-max", "1000", "--upmap-deviation", "1"])
+        try tool.run([
+            map, "--mark-up-in", "--upmap", tool.file("commands"), "--upmap-max", "1000", "--upmap-deviation", "1",
+        ])
         var ours = try CephMap.read(map, with: tool, options: ["--mark-up-in"])
         var theirs = ours
         let commands = try String(contentsOfFile: tool.file("commands"), encoding: .utf8)
@@ -304,9 +309,10 @@ import Wire
         for line in commands.split(separator: "\n") where line.hasPrefix("ceph osd pg-upmap-items") {
             let words = line.split(separator: " ")
             let osds = words[4...].compactMap { Int32($0) }
-            theirs.exceptions.upmapItems[try #require(PGID(String(words[3])))] = stride(from: 0, to: osds.count, by: 2).map {
-                UpmapItem(from: OSDID(osds[$0]), to: OSDID(osds[$0 + 1]))
-            }
+            theirs.exceptions.upmapItems[try #require(PGID(String(words[3])))] = stride(from: 0, to: osds.count, by: 2)
+                .map {
+                    UpmapItem(from: OSDID(osds[$0]), to: OSDID(osds[$0 + 1]))
+                }
             items += osds.count / 2
         }
         let plan = Balancer.plan(for: ours)
@@ -316,7 +322,8 @@ import Wire
         let (our, their) = (distance(ours, pool), distance(theirs, pool))
         print(
             "levelling \(pool.groupCount) groups of size \(pool.size) on 24 OSDs: from \(distance(before, pool)) copies off to \(our) by "
-                + "\(plan.moves.count) moves (least \(plan.leastMoves)); osdmaptool to \(their) by \(moved(before, theirs))")
+                + "\(plan.moves.count) moves (least \(plan.leastMoves)); osdmaptool to \(their) by \(moved(before, theirs))"
+        )
         #expect(our <= 1.0001 && our <= their + 0.0001)
         #expect(items > 0)
     }

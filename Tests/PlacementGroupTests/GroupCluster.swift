@@ -29,7 +29,8 @@ final class GroupHost: GroupEnvironment {
     var nowMilliseconds: UInt64 { cluster.now }
     var leaseEnd = UInt64.max
     var promises: [OSDID: UInt32] = [:]
-    var failsReads = false
+    /// Reads that fail from now on.
+    var failingReads = 0
     var isFull: Bool { false }
     func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
     func requestActing(_ osds: [OSDID]?, for group: PGID) {
@@ -158,7 +159,10 @@ final class GroupHost: GroupEnvironment {
 
     func completeRead(at index: Int) {
         let (object, offset, length, number, slot) = reads.remove(at: index)
-        if failsReads { return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum")) }
+        if failingReads > 0 {
+            failingReads -= 1
+            return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
+        }
         let data = store.current.objects[object]?.data ?? []
         let slice = data.dropFirst(Int(offset)).prefix(length)
         groups[Int(slot.index)].readCompleted(number, .data(Bytes(Array(slice))))
@@ -421,7 +425,7 @@ final class GroupCluster {
     }
 
     /// True when something was granted.
-    func tend(_ host: GroupHost) -> Bool {
+    func tend(_ host: GroupHost, ticks: Bool = true) -> Bool {
         guard host.isServing else { return false }
         var hasGranted = false
         for kind in [TurnKind.filling, .beingFilled] {
@@ -435,10 +439,10 @@ final class GroupCluster {
         host.starved.removeAll()
         for slot in starved { host.groups[Int(slot.index)].recoveryMayGoOn() }
         for group in host.groups {
-            group.tick()
+            if ticks { group.tick() }
             group.leaseTick()
         }
-        return hasGranted || !starved.isEmpty
+        return hasGranted || (!starved.isEmpty && host.starved.isEmpty)
     }
 
     private func changePlacement() {

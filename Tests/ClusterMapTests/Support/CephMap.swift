@@ -46,7 +46,9 @@ struct CephMap: Decodable {
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
-            if let osd = try? container.decode(Int32.self) { self = .osd(osd) } else {
+            if let osd = try? container.decode(Int32.self) {
+                self = .osd(osd)
+            } else {
                 self = .group(try container.decode(String.self))
             }
         }

@@ -38,7 +38,8 @@ final class Tool {
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
             let errors = try String(contentsOfFile: files.1, encoding: .utf8)
-            throw Failure(description: "\(path) \(arguments): status \(process.terminationStatus): \(errors.prefix(2000))")
+            throw Failure(
+                description: "\(path) \(arguments): status \(process.terminationStatus): \(errors.prefix(2000))")
         }
         return try String(contentsOfFile: files.0, encoding: .utf8)
     }

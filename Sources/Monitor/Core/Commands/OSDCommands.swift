@@ -114,6 +114,7 @@ enum OSDCommands {
                 continue
             }
             record.reweight = weight
+            record.isAutomaticallyOut = false
             draft.set(id, record)
             done.append("marked \(word) \(id)")
         }
