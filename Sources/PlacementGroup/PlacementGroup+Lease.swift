@@ -13,6 +13,9 @@ extension PlacementGroup {
         return now < readableUntil
     }
 
+    /// The OSD goes: what was promised to it is not to be used any more.
+    public func giveUpLease() { readableUntil = 0 }
+
     /// Promises may have been made or renewed: reads that waited go on, in their order.
     public func leasesRenewed() {
         guard phase == .active, !leaseStarved.isEmpty, mayRead() else { return }

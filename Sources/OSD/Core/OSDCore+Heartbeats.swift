@@ -105,7 +105,7 @@ extension OSDCore {
     /// A promise of someone who has a newer map says nothing of the intervals that this OSD knows: it counts when this OSD has
     /// that map too, and the group's interval still stands.
     public func leaseEnd(from members: [OSDID]) -> UInt64 {
-        guard let epoch = map?.epoch else { return 0 }
+        guard let epoch = map?.epoch, !hasLeft else { return 0 }
         var end = UInt64.max
         for osd in members {
             guard let peer = heartbeats.peers[osd] else { return 0 }

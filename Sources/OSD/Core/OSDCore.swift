@@ -43,7 +43,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     var turns = RecoveryTurns()
     var heartbeats = HeartbeatTable()
     /// True once the monitor was told that this OSD goes: it answers nobody any more.
-    private var hasLeft = false
+    private(set) var hasLeft = false
     var acting = ActingWishes()
     private var lastGroupTick: UInt64 = 0
 
@@ -334,7 +334,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The monitor is told that this OSD goes, so that nobody waits for it.
     public func leave() {
+        // Others take its word as proof of its end, so not even a read that waits may be answered from here on.
         hasLeft = true
+        for group in groups { group.giveUpLease() }
         environment.tellMonitor(.leaving(id, incarnation: incarnation))
     }
 
