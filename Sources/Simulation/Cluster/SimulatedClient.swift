@@ -40,11 +40,11 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     init(cluster: SimulatedCluster) {
         self.cluster = cluster
         identity = Identity(cluster: cluster.id, entity: .client("work"), incarnation: 77)
-        for index in 0..<6 {
+        for index in 0..<20 {
             let object = ObjectName("rbd_data.1.\(index)")
             // Sectors, blocks and large runs: the three ways that data takes through a store.
             let length = [512, 4096, 128 << 10][index % 3]
-            for run in 0..<4 {
+            for run in 0..<2 {
                 registers.append(Register(object: object, offset: UInt64(run * length), length: length))
             }
         }

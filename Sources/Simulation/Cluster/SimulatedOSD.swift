@@ -84,7 +84,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var times: OSDTimes { OSDTimes() }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
-        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 200, 3)
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 200, 1)
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
