@@ -97,10 +97,10 @@ let package = Package(
             name: "Simulation",
             dependencies: [
                 "CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "OSD", "ObjectStore",
-                "Protocol", "RADOS", "Wire", heap,
+                "PlacementGroup", "Protocol", "RADOS", "Wire", heap,
             ],
             swiftSettings: settings),
-        .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
+        .executableTarget(name: "simulate", dependencies: ["PlacementGroup", "Simulation"], swiftSettings: settings),
 
         .executableTarget(
             name: "bench", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),

@@ -19,6 +19,13 @@ public struct OSDRecord: Hashable, Sendable {
     public var upThru: Epoch
     /// The epoch that marked it down last.
     public var downAt: Epoch
+    /// The newest epoch that marked it down with proof that its process had ended.
+    public var deadAt: Epoch
+    /// The epoch in which an administrator declared that what only it has is lost.
+    public var lostAt: Epoch
+    /// True when it was marked out because it was down for long, and not by an administrator: it comes in again when it
+    /// comes up.
+    public var isAutomaticallyOut: Bool
 
     /// A reweight of 1.
     public static let fullReweight: UInt32 = 0x10000
@@ -36,16 +43,29 @@ public struct OSDRecord: Hashable, Sendable {
         upFrom = .none
         upThru = .none
         downAt = .none
+        deadAt = .none
+        lostAt = .none
+        isAutomaticallyOut = false
     }
 
     public var isIn: Bool { reweight > 0 }
 
+    /// True when its last run is known to have ended, so that nothing of it is still to be waited out.
+    public var isKnownDead: Bool { !isUp && downAt != .none && deadAt == downAt }
+
+    /// Marks it down in `epoch`; `isDead` when its process is proven to have ended.
+    public mutating func markDown(in epoch: Epoch, isDead: Bool) {
+        isUp = false
+        downAt = epoch
+        if isDead { deadAt = epoch }
+    }
+
     /// True when it is not to lead every group that it could.
     var isReluctant: Bool { primaryAffinity < Self.fullAffinity }
 
-    /// Version 2 appends the primary affinity.
+    /// Version 2 appends the primary affinity; version 3 proof of death, loss, and who marked it out.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("OSD record", supported: 2) { r, version throws(WireError) in
+        self = try reader.versioned("OSD record", supported: 3) { r, version throws(WireError) in
             var record = OSDRecord(uuid: try UniqueID(from: &r))
             record.incarnation = try r.readU64()
             record.endpoint = try r.readOptional { r throws(WireError) in try Endpoint(from: &r) }
@@ -55,6 +75,11 @@ public struct OSDRecord: Hashable, Sendable {
             record.upThru = Epoch(try r.readU32())
             record.downAt = Epoch(try r.readU32())
             if version >= 2 { record.primaryAffinity = try r.readU32() }
+            if version >= 3 {
+                record.deadAt = Epoch(try r.readU32())
+                record.lostAt = Epoch(try r.readU32())
+                record.isAutomaticallyOut = try r.readBool()
+            }
             guard record.reweight <= Self.fullReweight else { throw WireError("reweight \(record.reweight) above 1") }
             guard record.primaryAffinity <= Self.fullAffinity else {
                 throw WireError("primary affinity \(record.primaryAffinity) above 1")
@@ -65,7 +90,7 @@ public struct OSDRecord: Hashable, Sendable {
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(2, compatible: 2) { w in
+        writer.versioned(3, compatible: 3) { w in
             uuid.encode(into: &w)
             w.writeU64(incarnation)
             w.writeOptional(endpoint) { $1.encode(into: &$0) }
@@ -75,6 +100,9 @@ public struct OSDRecord: Hashable, Sendable {
             w.writeU32(upThru.rawValue)
             w.writeU32(downAt.rawValue)
             w.writeU32(primaryAffinity)
+            w.writeU32(deadAt.rawValue)
+            w.writeU32(lostAt.rawValue)
+            w.writeBool(isAutomaticallyOut)
         }
     }
 }

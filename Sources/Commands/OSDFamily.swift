@@ -15,6 +15,21 @@ extension Administration {
         case rm
         /// Is taken out of the map for good.
         case purge
+        /// Its only copies are given up.
+        case lost
+    }
+
+    /// What can be asked before an OSD is touched.
+    public enum Question: String, Sendable {
+        /// May they be stopped without a group that stops serving?
+        case okToStop = "ok-to-stop"
+        /// Is everything that they have whole elsewhere?
+        case safeToDestroy = "safe-to-destroy"
+    }
+
+    /// Asks about OSDs, given as numbers or `osd.N`; throws the reason when the answer is no.
+    public func ask(_ question: Question, _ osds: [String]) async throws(CommandError) {
+        try await change("osd \(question.rawValue)", ["ids": osds.joined(separator: " ")])
     }
 
     /// Changes OSDs, given as numbers or `osd.N`.

@@ -39,6 +39,10 @@ public struct MonitorTimes: Hashable, Sendable {
     public var grace: UInt64 = 20_000
     /// An OSD whose session with the monitor broke is marked down when it is not back after this.
     public var reconnect: UInt64 = 1_000
+    /// An OSD that is down for this long is marked out, so that its data is made whole elsewhere; 0 for never.
+    public var downOut: UInt64 = 600_000
+    /// A report that an OSD is silent counts for this long unless it is said again.
+    public var accusation: UInt64 = 10_000
     /// How often `MonitorCore.tick` is to be called.
     public var tick: UInt64 = 100
 

@@ -10,6 +10,8 @@ public protocol GroupEnvironment: AnyObject {
     var osd: OSDID { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
+    /// How much a group keeps and does at a time.
+    var tuning: GroupTuning { get }
     /// True when the store takes no more data from clients; its reserve is for the log and recovery.
     var isFull: Bool { get }
 
@@ -36,6 +38,31 @@ public protocol GroupEnvironment: AnyObject {
     func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID]
     /// Keys of the group in `from ..< to`, in order.
     func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue]
+    /// Has the monitors commit that this OSD lives in `epoch`: a later map with that `up_thru` is given to `advance`. Asked
+    /// again until it is there; once for each interval is enough.
+    func requestUpThru(_ epoch: Epoch)
+    /// Has the monitors make `osds` the group's acting set, or (empty) the up set again; nil takes the wish back. Asked again
+    /// until an interval with it begins, which `advance` tells.
+    func requestActing(_ osds: [OSDID]?, for group: PGID)
+    /// Asks for one of the OSD's turns to fill members; granted later by the group's `turnGranted`. Asked again it is one
+    /// request.
+    func requestTurn(_ kind: TurnKind, for group: GroupSlot)
+    /// Gives a turn back, or takes the request back.
+    func releaseTurn(_ kind: TurnKind, for group: GroupSlot)
+    /// True when the OSD may bring one more object back now; given back by `endRecovery`. When it is false, the group's
+    /// `recoveryMayGoOn` follows.
+    func beginRecovery(for group: GroupSlot) -> Bool
+    func endRecovery()
+    /// Something rare has happened: counted by tests.
+    func occurred(_ branch: RareBranch)
+    /// Until when all of these members have promised this OSD, as their primary, to let its reads be; in milliseconds of
+    /// `nowMilliseconds`, `UInt64.max` for no members, 0 for no promise. What is told may only be extended.
+    func leaseEnd(from members: [OSDID]) -> UInt64
+    /// For how many milliseconds this OSD has still promised `primary` to let its reads be, counting what it may have
+    /// promised before its last start.
+    func promise(to primary: OSDID) -> UInt32
+    /// True when the process that led older intervals under this number is known to have ended.
+    func isKnownDead(_ osd: OSDID) -> Bool
     /// True when the OSD is up in its newest map.
     func isUp(_ osd: OSDID) -> Bool
 }
@@ -64,4 +91,50 @@ public enum ReadOutcome: Sendable {
     case data(Bytes)
     /// The store could not vouch for the data.
     case failed(String)
+}
+
+/// The two sides of filling a member, each bounded for a whole OSD.
+public enum TurnKind: UInt8, Hashable, Sendable {
+    /// This OSD's group fills another OSD.
+    case filling
+    /// This OSD's copy is filled.
+    case beingFilled
+}
+
+/// Ways through the code that a run seldom takes. A simulation that never took one has not tested it.
+public enum RareBranch: String, CaseIterable, Sendable {
+    /// A member had entries that are not of the authoritative history.
+    case divergentLog
+    /// Everything was known and the monitors had not said that the primary lives.
+    case waitedUpThru
+    /// No member of an older interval that may have served could be asked.
+    case blockedByDown
+    /// A write or read waited for an object to be brought back.
+    case waitedForObject
+    /// An object of the log's was brought back while the group served.
+    case recoveredObject
+    /// A member's log did not overlap.
+    case backfillStarted
+    /// A fill went on where an older interval had left it.
+    case backfillResumed
+    /// A member became complete by backfill.
+    case backfillFinished
+    /// A write beyond the backfill went to a member as a log entry alone.
+    case loggedOnly
+    /// Another acting set than the up set was asked for.
+    case actingRequested
+    /// A copy outside the sets was removed after the group was clean.
+    case strayRemoved
+    /// A resend was answered from the log.
+    case duplicateAnswered
+    /// A resend was answered from what the log remembers after trimming, or after another primary ordered it.
+    case duplicateAfterFailover
+    /// The log was trimmed.
+    case logTrimmed
+    /// An object could not be found anywhere for now.
+    case unfound
+    /// A read or the service waited for a lease.
+    case waitedForLease
+    /// A primary read bad data and took another copy's.
+    case readRepaired
 }

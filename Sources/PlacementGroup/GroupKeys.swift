@@ -8,6 +8,7 @@ import Wire
 /// | `i` | the encoded `GroupInfo` |
 /// | `l` + version (12 bytes, big-endian) | a `LogEntry`; in version order |
 /// | `m` + encoded object | a `MissingObject` |
+/// | `r` + version (12 bytes, big-endian) | the requests that left the log when it was trimmed to that version |
 ///
 /// They change only in the transaction that changes the objects they speak of.
 enum GroupKeys {
@@ -17,12 +18,41 @@ enum GroupKeys {
     static let missingStart = Bytes("m")
     static let missingEnd = Bytes("n")
 
-    static func log(_ version: Version) -> Bytes {
+    static let requestsStart = Bytes("r")
+    static let requestsEnd = Bytes("s")
+
+    static func log(_ version: Version) -> Bytes { key("l", version) }
+    static func requests(_ version: Version) -> Bytes { key("r", version) }
+
+    private static func key(_ letter: Unicode.Scalar, _ version: Version) -> Bytes {
         Bytes.encoding(capacity: 16) { writer in
-            writer.writeU8(UInt8(ascii: "l"))
+            writer.writeU8(UInt8(ascii: letter))
             writer.writeU32(version.epoch.rawValue.byteSwapped)
             writer.writeU64(version.counter.byteSwapped)
         }
+    }
+
+    static func entry(_ batch: GroupLog.Batch) -> KeyValue {
+        KeyValue(
+            requests(batch.upTo),
+            .encoding(capacity: 40 * batch.requests.count + 8) { writer in
+                writer.writeArray(batch.requests) { $1.encode(into: &$0) }
+            })
+    }
+
+    static func requests(from value: Bytes) throws(WireError) -> [RecordedRequest] {
+        var reader = ByteReader(value)
+        return try reader.readArray(atMost: GroupLimits.requests) { r throws(WireError) in
+            try RecordedRequest(from: &r)
+        }
+    }
+
+    /// The version in a key that `requests` or `log` made.
+    static func version(_ key: Bytes) throws(WireError) -> Version {
+        var reader = ByteReader(key)
+        _ = try reader.readU8()
+        let epoch = Epoch(try reader.readU32().byteSwapped)
+        return Version(epoch: epoch, counter: try reader.readU64().byteSwapped)
     }
 
     /// The first key after that of `version`.

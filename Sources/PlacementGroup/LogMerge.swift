@@ -14,8 +14,12 @@ public struct LogMerge: Sendable {
     public var missing: MissingSet
     /// Objects that must not exist in the form they have, oldest decision first.
     public var removals: [ObjectID]
-    /// The logs do not overlap, or the copy was being filled: every object must be compared.
-    public var needsBackfill: Bool
+    /// How much of the copy counts. `.nothing` when the logs do not overlap: its log is replaced, and every object must be
+    /// compared. A copy that was being filled goes on where it was when its log overlaps.
+    public var position: BackfillPosition
+
+    /// True when objects must be compared one by one.
+    public var needsBackfill: Bool { position != .complete }
 
     /// The merge of a member's history into the authoritative one.
     ///
@@ -27,9 +31,9 @@ public struct LogMerge: Sendable {
         entries = []
         missing = [:]
         removals = []
-        needsBackfill = false
-        guard info.isComplete, let common = Self.commonPoint(info, memberLog, authority) else {
-            needsBackfill = true
+        position = info.lastBackfill
+        guard position != .nothing, let common = Self.commonPoint(info, memberLog, authority) else {
+            position = .nothing
             entries = Array(authority.entries)
             return
         }
@@ -37,7 +41,10 @@ public struct LogMerge: Sendable {
         missing = memberMissing
         entries = authority.entries(after: common)
         var settled = Set<ObjectID>()
-        resolve(divergent: memberLog.filter { $0.version > common && $0.kind != .error }, settled: &settled)
+        // What lies beyond the backfill is compared when backfill comes to it.
+        resolve(
+            divergent: memberLog.filter { $0.version > common && $0.kind != .error && position.covers($0.object) },
+            settled: &settled)
         follow(settled: settled)
     }
 
@@ -79,7 +86,8 @@ public struct LogMerge: Sendable {
     /// Applies the authoritative entries that the member does not have to what it lacks.
     private mutating func follow(settled: Set<ObjectID>) {
         var removed = Set<ObjectID>()
-        for entry in entries where entry.kind != .error && !settled.contains(entry.object) {
+        for entry in entries
+        where entry.kind != .error && position.covers(entry.object) && !settled.contains(entry.object) {
             switch entry.kind {
             case .modify:
                 let have = removed.contains(entry.object) ? .zero : missing[entry.object]?.have ?? entry.prior
@@ -91,31 +99,5 @@ public struct LogMerge: Sendable {
                 break
             }
         }
-    }
-}
-
-/// Which history wins.
-public enum Authority {
-    /// The member whose log is authoritative, or nil when no complete copy is fit to be.
-    ///
-    /// The greatest activation seen is taken over what everyone knows of the group's history and what complete members have
-    /// stored themselves. A candidate is complete and has stored that activation: what was acknowledged before is in its
-    /// log by then, and what was acknowledged since is in the log of every such member. Preferred are the newest last
-    /// update, the longest log, nothing missing, and then `me`.
-    public static func choose(_ infos: [OSDID: GroupInfo], preferring me: OSDID) -> OSDID? {
-        var started = Epoch.none
-        for info in infos.values {
-            started = max(started, info.historyLastEpochStarted)
-            if info.isComplete { started = max(started, info.lastEpochStarted) }
-        }
-        let candidates = infos.filter { $0.value.isComplete && $0.value.lastEpochStarted >= started }
-        func isBetter(_ a: (key: OSDID, value: GroupInfo), _ b: (key: OSDID, value: GroupInfo)) -> Bool {
-            if a.value.lastUpdate != b.value.lastUpdate { return a.value.lastUpdate > b.value.lastUpdate }
-            if a.value.logTail != b.value.logTail { return a.value.logTail < b.value.logTail }
-            if (a.value.missingCount == 0) != (b.value.missingCount == 0) { return a.value.missingCount == 0 }
-            if (a.key == me) != (b.key == me) { return a.key == me }
-            return a.key < b.key
-        }
-        return candidates.min(by: isBetter)?.key
     }
 }

@@ -2,38 +2,82 @@ import Protocol
 import Wire
 
 /// The filling of a copy whose log does not reach back to the authoritative one: the objects of both are walked in storage
-/// order and compared by version, a stretch at a time.
+/// order and compared by version, a window at a time. Writes go on beside it: up to the window the member takes them like any
+/// other; beyond it, it logs them; in it, those on objects that are being sent wait.
 struct Fill {
+    enum Stage { case waitingHere, waitingThere, running, storing }
+
     var target: OSDID
-    /// Whose objects are right.
-    var source: OSDID
+    var stage = Stage.waitingHere
+    /// The member has no room at present.
+    var isTooFull = false
     /// Everything up to here is equal.
     var cursor: ObjectID?
-    /// Where the stretch under way ends; nil when it reaches the end.
+    /// True when the window is known: it begins after the cursor and ends with `boundary`.
+    var isOpen = false
+    /// Where the window ends; nil when it reaches the end.
     var boundary: ObjectID?
-    /// Objects of the stretch that are on their way.
+    /// Objects of the window that are on their way.
     var pending: Set<ObjectID> = []
-    var isScanning = false
-    var isStoring = false
 
-    /// The other side, seen from the primary.
-    func partner(_ me: OSDID) -> OSDID { target == me ? source : target }
+    /// True when the member has the object, or has it not, as the primary does.
+    func covers(_ object: ObjectID) -> Bool {
+        if let cursor, object <= cursor { return true }
+        guard isOpen else { return false }
+        return boundary.map { object <= $0 } ?? true
+    }
 }
 
 extension PlacementGroup {
     func startFill(of target: OSDID) {
-        let source = target == me ? (peering.authority ?? me) : me
-        precondition(source != target, "group \(id): \(target) would fill itself")
-        recovery.fill = Fill(target: target, source: source)
+        precondition(target != me, "group \(id): \(target) would fill itself")
+        var fill = Fill(target: target)
+        if case .upTo(let object)? = members.first(where: { $0.osd == target })?.position { fill.cursor = object }
+        recovery.fill = fill
+        environment.requestTurn(.filling, for: slot)
+    }
+
+    /// The OSD's turn for one of this group's fills has come.
+    public func turnGranted(_ kind: TurnKind) {
+        switch kind {
+        case .filling:
+            guard isActivated, let fill = recovery.fill, fill.stage == .waitingHere else {
+                return environment.releaseTurn(.filling, for: slot)
+            }
+            recovery.fill?.stage = .waitingThere
+            send(.reserve, to: fill.target)
+        case .beingFilled:
+            guard case .replica = phase, let primary else {
+                return environment.releaseTurn(.beingFilled, for: slot)
+            }
+            send(.reserved(!environment.isFull), to: primary)
+            if environment.isFull { environment.releaseTurn(.beingFilled, for: slot) }
+        }
+    }
+
+    func receivedReservation(_ isGranted: Bool, from osd: OSDID) {
+        guard let fill = recovery.fill, fill.target == osd, fill.stage == .waitingThere else { return }
+        recovery.fill?.isTooFull = !isGranted
+        guard isGranted else { return }
+        recovery.fill?.stage = .running
         scanForFill()
     }
 
-    func scanForFill() {
-        guard var fill = recovery.fill, !fill.isStoring else { return resendBackfilled() }
-        guard fill.pending.isEmpty else { return }
-        fill.isScanning = true
-        recovery.fill = fill
-        send(.scan(after: fill.cursor, limit: GroupLimits.scan), to: fill.partner(me))
+    /// Asks the member what it has after the cursor. Until it answers, what lies beyond is only logged there.
+    private func scanForFill() {
+        guard let fill = recovery.fill, fill.stage == .running, !fill.isOpen else { return }
+        send(.scan(after: fill.cursor, limit: environment.tuning.scan), to: fill.target)
+    }
+
+    /// The session to the member was lost.
+    func repeatFill() {
+        guard let fill = recovery.fill else { return }
+        switch fill.stage {
+        case .waitingHere: break
+        case .waitingThere: send(.reserve, to: fill.target)
+        case .running: scanForFill()
+        case .storing: send(.backfilled, to: fill.target)
+        }
     }
 
     /// This member's objects after `after`, with their versions.
@@ -43,81 +87,80 @@ extension PlacementGroup {
     }
 
     func answerScan(after: ObjectID?, limit: UInt32, to osd: OSDID) {
+        guard phase == .replica(activated: true) else { return }
         let (objects, more) = localObjects(after: after, limit: max(1, limit))
         send(.scanned(objects, more: more), to: osd)
     }
 
     func receivedScan(_ theirs: [ObjectVersion], more: Bool, from osd: OSDID) {
-        guard phase == .recovering, var fill = recovery.fill, fill.isScanning, fill.partner(me) == osd else { return }
-        fill.isScanning = false
-        let (mine, mineMore) = localObjects(after: fill.cursor, limit: GroupLimits.scan)
+        guard isActivated, var fill = recovery.fill, fill.target == osd, fill.stage == .running, !fill.isOpen,
+            // An answer to a question about an older window.
+            theirs.first.map({ first in fill.cursor.map { first.object > $0 } ?? true }) ?? true
+        else { return }
+        let (mine, mineMore) = localObjects(after: fill.cursor, limit: environment.tuning.scan)
         // Only as far as both lists reach can the lack of an object in one of them mean anything.
         let ends = [more ? theirs.last?.object : nil, mineMore ? mine.last?.object : nil].compactMap { $0 }
         fill.boundary = ends.min()
-        func stretch(_ list: [ObjectVersion]) -> [ObjectID: Version] {
+        fill.isOpen = true
+        func window(_ list: [ObjectVersion]) -> [ObjectID: Version] {
             let within = list.filter { entry in fill.boundary.map { entry.object <= $0 } ?? true }
             return Dictionary(within.map { ($0.object, $0.version) }, uniquingKeysWith: { $1 })
         }
-        let (right, old) = fill.target == me ? (stretch(theirs), stretch(mine)) : (stretch(mine), stretch(theirs))
-        var removals: [ObjectID] = []
-        for object in Set(right.keys).union(old.keys).sorted() where right[object] != old[object] {
-            if fill.target != me {
-                fill.pending.insert(object)
-                recovery.pushQueue.append(PushKey(target: fill.target, object: object))
-            } else if let version = right[object] {
-                fill.pending.insert(object)
-                recovery.pullQueue.append(ObjectVersion(object, version))
-            } else {
-                removals.append(object)
-            }
+        let (right, old) = (window(mine), window(theirs))
+        for object in Set(right.keys).union(old.keys).sorted()
+        where right[object] != old[object] || right[object] == .zero {
+            fill.pending.insert(object)
+            recovery.queue.append(object)
         }
-        if !removals.isEmpty { commit(Transaction(removals.map { .remove($0) }), .note) }
         recovery.fill = fill
-        finishStretch()
+        finishWindow()
         continueRecovery()
     }
 
-    /// An object of the stretch has arrived.
-    func fillStored(_ object: ObjectID) {
-        guard recovery.fill?.pending.remove(object) != nil else { return }
-        finishStretch()
-    }
-
-    private func finishStretch() {
-        guard var fill = recovery.fill, fill.pending.isEmpty, !fill.isScanning, !fill.isStoring else { return }
+    /// When every object of the window is there, the next window follows, or the end.
+    func finishWindow() {
+        guard var fill = recovery.fill, fill.stage == .running, fill.isOpen, fill.pending.isEmpty else { return }
         if let boundary = fill.boundary {
             fill.cursor = boundary
+            fill.isOpen = false
             recovery.fill = fill
+            setPosition(of: fill.target, .upTo(boundary))
+            send(.backfillProgress(boundary), to: fill.target)
             scanForFill()
         } else {
-            fill.isStoring = true
-            recovery.fill = fill
-            resendBackfilled()
+            // The window stays open to the end: whatever is written now is written there too.
+            recovery.fill?.stage = .storing
+            send(.backfilled, to: fill.target)
         }
     }
 
-    private func resendBackfilled() {
-        guard let fill = recovery.fill, fill.isStoring else { return }
-        if fill.target == me {
-            completeBackfill(info.lastUpdate, primary: me)
-        } else {
-            send(.backfilled(lastUpdate: info.lastUpdate), to: fill.target)
-        }
-    }
-
-    /// The copy has every object: it is complete, and says so from now on.
-    func completeBackfill(_ lastUpdate: Version, primary: OSDID) {
-        guard lastUpdate == info.lastUpdate, missing.isEmpty else { return }
-        info.isComplete = true
-        commit(
-            Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(info)])]),
-            .backfillStored(interval: interval, primary: primary))
+    private func setPosition(of osd: OSDID, _ position: BackfillPosition) {
+        if let index = members.firstIndex(where: { $0.osd == osd }) { members[index].position = position }
     }
 
     func backfillStored(by osd: OSDID) {
-        guard phase == .recovering, recovery.fill?.target == osd, recovery.fill?.isStoring == true else { return }
+        guard isActivated, let fill = recovery.fill, fill.target == osd, fill.stage == .storing else { return }
+        environment.occurred(.backfillFinished)
+        setPosition(of: osd, .complete)
         recovery.fill = nil
-        recovery.missing[osd] = [:]
+        environment.releaseTurn(.filling, for: slot)
+        if phase == .peered { chooseAgain() }
         continueRecovery()
+    }
+
+    // MARK: The member that is filled
+
+    func noteProgress(_ object: ObjectID) {
+        guard phase == .replica(activated: true), !info.isComplete, !info.lastBackfill.covers(object) else { return }
+        info.lastBackfill = .upTo(object)
+        commitInfo()
+    }
+
+    /// The copy has every object: it is complete, and says so from now on.
+    func completeBackfill(primary: OSDID) {
+        guard phase == .replica(activated: true), missing.isEmpty else { return }
+        environment.releaseTurn(.beingFilled, for: slot)
+        info.lastBackfill = .complete
+        commitInfo(.backfillStored(interval: interval, primary: primary))
     }
 }

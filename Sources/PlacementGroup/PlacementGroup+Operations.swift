@@ -14,7 +14,7 @@ struct ObjectActivity {
 /// A data read under way.
 struct PendingRead {
     enum Purpose {
-        case push(PushKey)
+        case push(PushKey, serial: UInt32)
         /// The `step` of a client's request.
         case request(OperationRequest, ClientHandle, outputs: [Bytes], step: Int)
     }
@@ -37,7 +37,7 @@ extension PlacementGroup {
     /// A client's request, on the primary.
     public func request(_ request: OperationRequest, from client: ClientHandle) {
         precondition(isPrimary, "group \(id): \(me) is not the primary of \(acting)")
-        guard phase == .active else {
+        guard phase == .active, !request.isWrite || writes.count < GroupLimits.writesInFlight else {
             if waiting.count < GroupLimits.waitingRequests {
                 waiting.append((request, client))
             } else {
@@ -46,39 +46,56 @@ extension PlacementGroup {
             return
         }
         guard range.contains(request.object) else { return answer(request, client, errno: Errno.invalid) }
+        if !request.isWrite, case .listObjects = request.steps.first, !mayRead() {
+            // Asked again by its client when it has waited long enough.
+            return answer(request, client, errno: Errno.tryAgain)
+        }
         if case .listObjects(let after, let prefix, let limit)? = request.steps.first {
             return list(request, client, after: after, prefix: prefix, limit: limit)
         }
-        if request.isWrite, let version = log.version(of: request.id) {
-            return answerRepeated(request, client, version)
-        }
-        if let activity = activities[request.object], !admits(activity, request) {
-            activities[request.object]?.queue.append((request, client))
-            return
+        if let activity = activities[request.object] {
+            guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
+        } else if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) {
+            return queue(request, client)
+        } else if !request.isWrite, !mayRead() {
+            return queue(request, client)
         }
         perform(request, client)
     }
 
-    /// A resend of a write that is known: answered when it is committed, to where the client is now.
-    private func answerRepeated(_ request: OperationRequest, _ client: ClientHandle, _ version: Version) {
-        if let index = writes.firstIndex(where: { $0.request == request.id }) {
+    private func queue(_ request: OperationRequest, _ client: ClientHandle) {
+        activities[request.object, default: ObjectActivity()].queue.append((request, client))
+        if !request.isWrite, !mayRead() {
+            environment.occurred(.waitedForLease)
+            leaseStarved.insert(request.object)
+        }
+        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
+    }
+
+    /// Answers a resend of a write that is known, to where the client is now: when it is committed. False when it is new.
+    private func isRepeated(_ request: OperationRequest, _ client: ClientHandle) -> Bool {
+        guard let known = log.outcome(of: request.id) else { return false }
+        environment.occurred(.duplicateAnswered)
+        if known.version.epoch < interval || known.version <= log.tail { environment.occurred(.duplicateAfterFailover) }
+        if known.version > leastCommitted, let index = writes.firstIndex(where: { $0.request == request.id }) {
             writes[index].client = client
-            return
+            return true
         }
         let outputs = [Bytes](repeating: .empty, count: request.steps.count)
         environment.reply(
             OperationReply(
-                number: request.id.number, outcome: .done(errno: log.entry(version)?.errno ?? 0), version: version,
+                number: request.id.number, outcome: .done(errno: known.errno), version: known.version,
                 outputs: outputs), to: client)
-    }
-
-    private func admits(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
-        guard activity.queue.isEmpty else { return false }
-        return mayStart(activity, request)
+        return true
     }
 
     private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
         if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
+        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
+        if !request.isWrite, !mayRead() {
+            leaseStarved.insert(request.object)
+            return false
+        }
         return activity.readers == 0 || !request.isWrite
     }
 
@@ -88,15 +105,30 @@ extension PlacementGroup {
         if writer { activity.writers -= 1 } else { activity.readers -= 1 }
         precondition(activity.writers >= 0 && activity.readers >= 0, "group \(id): \(object) released twice")
         activities[object] = activity.isIdle ? nil : activity
+        if !recovery.delayed.isEmpty, activity.writers == 0, recovery.delayed.contains(object) { resume(object) }
+        wake(object)
+    }
+
+    /// Requests that waited for the object go on, in the order they came.
+    func wake(_ object: ObjectID) {
         while let activity = activities[object], let next = activity.queue.first, mayStart(activity, next.request) {
             activities[object]?.queue.removeFirst()
             perform(next.request, next.client)
         }
-        if activities[object]?.isIdle == true { activities[object] = nil }
+        guard let activity = activities[object] else { return }
+        if activity.isIdle {
+            activities[object] = nil
+        } else if recovery.isWorking, let next = activity.queue.first?.request,
+            isBlocked(object, isWrite: next.isWrite)
+        {
+            expedite(object)
+        }
     }
 
     private func perform(_ request: OperationRequest, _ client: ClientHandle) {
         if request.isWrite {
+            // It may have waited here twice.
+            if isRepeated(request, client) { return settleFailed(request.object) }
             write(request, client)
         } else {
             activities[request.object, default: ObjectActivity()].readers += 1
@@ -124,8 +156,8 @@ extension PlacementGroup {
         // A read of an older interval has no one waiting for it any more.
         guard let read = reads.removeValue(forKey: number) else { return }
         switch read.purpose {
-        case .push(let key):
-            pushRead(key, outcome)
+        case .push(let key, let serial):
+            pushRead(key, serial: serial, outcome)
         case .request(let request, let client, var outputs, let step):
             switch outcome {
             case .data(let data):
@@ -223,7 +255,12 @@ extension PlacementGroup {
         _ request: OperationRequest, _ client: ClientHandle, after: ObjectID?, prefix: Bytes, limit: UInt32
     ) {
         guard request.steps.count == 1, limit > 0 else { return answer(request, client, errno: Errno.invalid) }
-        let objects = environment.objects(in: range, after: after, limit: Int(limit))
+        var objects = environment.objects(in: range, after: after, limit: Int(limit))
+        if !missing.isEmpty {
+            // What this copy lacks exists all the same.
+            let lacking = missing.keys.filter { object in after.map { object > $0 } ?? true }
+            objects = Array(Set(objects).union(lacking).sorted().prefix(Int(limit)))
+        }
         let names = objects.map(\.name).filter { $0.bytes.starts(with: prefix.array) }
         let output = Bytes.encoding(capacity: 64 * names.count + 64) { writer in
             writer.writeArray(names) { $1.encode(into: &$0) }
@@ -254,13 +291,19 @@ extension PlacementGroup {
         let prior = version(of: object)
         var change = Change(exists: prior != .zero)
         for step in request.steps {
-            if let errno = apply(step, of: request, &change, client) {
+            guard let errno = apply(step, of: request, &change, client) else { continue }
+            if errno == Errno.noSpace {
                 answer(request, client, errno: errno)
                 return settleFailed(object)
             }
+            // A resend must fail as this did, whatever has changed by then.
+            return order([], kind: .error, prior: prior, outputs: [], errno: errno, for: request, from: client)
         }
         guard !change.operations.isEmpty else {
-            return answerUnchanged(request, outputs: change.outputs, to: client)
+            // That there is nothing to change may be the doing of writes that are not durable yet, and a resend must not
+            // find something: it takes its place in the order like any other.
+            return order(
+                [], kind: .error, prior: prior, outputs: change.outputs, errno: 0, for: request, from: client)
         }
         if !change.removes {
             let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)
@@ -269,7 +312,7 @@ extension PlacementGroup {
         }
         order(
             change.operations, kind: change.removes ? .delete : .modify, prior: prior, outputs: change.outputs,
-            for: request, from: client)
+            errno: 0, for: request, from: client)
     }
 
     /// Whether the object's attributes stay within bounds: they lie in one record, which each of its changes logs whole.

@@ -6,13 +6,18 @@ struct Peering {
     var infos: [OSDID: GroupInfo] = [:]
     /// Members whose answer is outstanding.
     var awaiting: Set<OSDID> = []
+    /// The newest activation that counts: known to all of some acting set, or stored by a complete copy.
+    var started = Epoch.none
     var authority: OSDID?
     var authorityLog = GroupLog()
-    var authorityMissing: MissingSet = [:]
     /// Logs and missing sets of members whose history has parted from the authority's, or who lacked something already.
     var logs: [OSDID: (entries: [LogEntry], missing: MissingSet)] = [:]
-    /// What each member of the acting set was told to do.
+    /// What each member was told to do.
     var activations: [OSDID: Activation] = [:]
+    /// Until when primaries of older intervals may still serve reads.
+    var leases: [OSDID: UInt64] = [:]
+    /// True when a member of the acting set turned out to need filling: another set is to serve.
+    var mustChooseAgain = false
 }
 
 extension PlacementGroup {
@@ -24,14 +29,22 @@ extension PlacementGroup {
             return
         }
         phase = .gettingInfo
+        if mayServe, !intervals.current.isProvenAlive { environment.requestUpThru(interval) }
         peering.infos[me] = info
-        var asked = Set(acting)
+        take(promises(before: me))
+        var asked = Set(acting).union(up)
         for past in intervals.past { asked.formUnion(past.acting) }
         asked = asked.filter { $0 != me && environment.isUp($0) }
         peering.awaiting = asked
         for osd in asked.sorted() { send(.queryInfo, to: osd) }
         if asked.isEmpty { infosComplete() }
     }
+
+    /// True when there are `min_size` members: below that the group brings back what members lack, and clients wait.
+    var mayServe: Bool { intervals.current.mayServe }
+
+    /// Members of the up set that do not serve: they are to be filled.
+    var targets: [OSDID] { up.filter { !acting.contains($0) } }
 
     /// Answers a question of peering once everything this member has written is durable.
     func answer(_ question: GroupMessage, to osd: OSDID) {
@@ -43,36 +56,70 @@ extension PlacementGroup {
             let missing = missing.values.sorted { $0.object < $1.object }
             send(.log(info, entries: log.entries(after: since), missing: missing), to: osd)
         } else {
-            send(.info(info), to: osd)
+            send(.info(info, leases: promises(before: osd)), to: osd)
         }
     }
 
-    func receivedInfo(_ info: GroupInfo, from osd: OSDID) {
-        guard phase == .gettingInfo, peering.awaiting.remove(osd) != nil else { return }
-        peering.infos[osd] = info
-        if peering.awaiting.isEmpty { infosComplete() }
+    func receivedInfo(_ info: GroupInfo, _ leases: [LeasePromise], from osd: OSDID) {
+        guard isPrimary, info.group == id, info.lastEpochStarted <= interval,
+            info.historyLastEpochStarted <= interval, info.historyLastEpochClean <= interval
+        else { return }
+        if phase == .gettingInfo, peering.awaiting.remove(osd) != nil {
+            peering.infos[osd] = info
+            take(leases)
+            if peering.awaiting.isEmpty { infosComplete() }
+        } else if isActivated, !acting.contains(osd), !up.contains(osd), !info.isEmpty {
+            peering.infos[osd] = info
+            strayAppeared(osd)
+        }
     }
 
-    /// GetLog: every interval that may have served must have left a witness; then the authoritative history is chosen.
+    /// GetLog: every interval that may have served must have left a witness; then the authoritative history is chosen, and
+    /// who is to serve it.
     private func infosComplete() {
-        let started = peering.infos.values.map(\.historyLastEpochStarted).max() ?? .none
-        intervals.forget(before: started)
-        for past in intervals.past where !past.acting.contains(where: { peering.infos[$0] != nil }) {
+        let infos = peering.infos
+        intervals.forget(before: infos.values.map(\.historyLastEpochClean).max() ?? .none)
+        peering.started = infos.values.map(\.historyLastEpochStarted).max() ?? .none
+        for info in infos.values where info.isComplete {
+            peering.started = max(peering.started, info.lastEpochStarted)
+        }
+        let known = infos.values.map(\.historyLastEpochStarted).max() ?? .none
+        for past in intervals.past where past.last >= known {
+            guard !past.acting.contains(where: { infos[$0] != nil }) else { continue }
+            environment.occurred(.blockedByDown)
             phase = .blocked(past.acting)
             return
         }
-        guard let authority = Authority.choose(peering.infos, preferring: me) else {
+        guard let authority = Authority.choose(infos, preferring: me) else {
             phase = .blocked([])
             return
         }
+        let servants = Authority.servants(infos, authority: authority, interval: intervals.current)
+        guard isServedBy(servants) else {
+            phase = .awaitingActing(servants)
+            return ask(for: servants)
+        }
+        environment.requestActing(nil, for: id)
+        getLog(of: authority)
+    }
+
+    func isServedBy(_ osds: [OSDID]) -> Bool { osds == acting && osds.first == primary }
+
+    /// Asks the monitors for another acting set; its coming is a new interval.
+    func ask(for osds: [OSDID]) {
+        environment.occurred(.actingRequested)
+        environment.requestActing(osds == up ? [] : osds, for: id)
+    }
+
+    private func getLog(of authority: OSDID) {
         peering.authority = authority
-        let same = acting.allSatisfy { isInStep($0, with: authority) }
+        let same = (acting + targets).allSatisfy { peering.infos[$0]?.isComplete != true || isInStep($0, authority) }
         if authority == me {
-            authorityKnown(log, missing)
-        } else if same && isInStep(me, with: authority) {
+            authorityKnown(log)
+        } else if same && isInStep(me, authority) {
             // Equal last updates are equal histories: this member's own log is the authority's.
             peering.authority = me
-            authorityKnown(log, missing)
+            authorityKnown(log)
         } else {
             phase = .gettingAuthority(authority)
             peering.awaiting = [authority]
@@ -81,13 +128,13 @@ extension PlacementGroup {
     }
 
     /// True when a member's copy is complete, lacks nothing, and its history is the authority's.
-    private func isInStep(_ osd: OSDID, with authority: OSDID) -> Bool {
+    private func isInStep(_ osd: OSDID, _ authority: OSDID) -> Bool {
         guard let theirs = peering.infos[osd], let best = peering.infos[authority] else { return false }
         return theirs.isComplete && theirs.missingCount == 0 && theirs.lastUpdate == best.lastUpdate
     }
 
     func receivedLog(_ info: GroupInfo, _ entries: [LogEntry], _ missing: [MissingObject], from osd: OSDID) {
-        guard peering.awaiting.contains(osd) else { return }
+        guard peering.awaiting.contains(osd), info.group == id else { return }
         let ordered = zip(entries, entries.dropFirst()).allSatisfy { $0.version < $1.version }
         guard ordered, entries.first.map({ $0.version > info.logTail }) ?? true,
             (entries.last?.version ?? info.logTail) == info.lastUpdate
@@ -96,131 +143,40 @@ extension PlacementGroup {
         switch phase {
         case .gettingAuthority(let authority) where authority == osd:
             peering.awaiting = []
-            authorityKnown(GroupLog(tail: info.logTail, entries: entries), lacking)
+            peering.logs[osd] = (entries, lacking)
+            authorityKnown(GroupLog(tail: info.logTail, entries: entries))
         case .gettingLogs:
             peering.awaiting.remove(osd)
             peering.logs[osd] = (entries, lacking)
-            if peering.awaiting.isEmpty { logsComplete() }
+            if peering.awaiting.isEmpty { membersKnown() }
         default:
             break
         }
     }
 
     /// GetMissing: members whose history does not end inside the authoritative one have to say where it parted.
-    private func authorityKnown(_ log: GroupLog, _ missing: MissingSet) {
+    private func authorityKnown(_ log: GroupLog) {
         peering.authorityLog = log
-        peering.authorityMissing = missing
         phase = .gettingLogs
-        for osd in acting where osd != me && osd != peering.authority {
-            guard let info = peering.infos[osd] else { preconditionFailure("group \(id): no info of \(osd)") }
-            if info.isComplete, info.missingCount > 0 || !log.reaches(info.lastUpdate) { peering.awaiting.insert(osd) }
+        for osd in acting + targets where osd != me && osd != peering.authority {
+            // One that came up in this very epoch's wake is asked in the next round.
+            guard let info = peering.infos[osd] else { return startPeering() }
+            if info.lastBackfill != .nothing, info.missingCount > 0 || !log.reaches(info.lastUpdate) {
+                peering.awaiting.insert(osd)
+            }
         }
         for osd in peering.awaiting.sorted() { send(.queryLog(since: .zero), to: osd) }
-        if peering.awaiting.isEmpty { logsComplete() }
+        if peering.awaiting.isEmpty { membersKnown() }
     }
 
-    /// Activate: tells every member what the history is and what it lacks.
-    private func logsComplete() {
-        phase = .activating
-        peering.awaiting = Set(acting)
-        let started = peering.infos.values.map(\.historyLastEpochStarted).max() ?? .none
-        for osd in acting {
-            guard let theirs = peering.infos[osd] else { preconditionFailure("group \(id): no info of \(osd)") }
-            let (entries, lacking): ([LogEntry], MissingSet) =
-                if osd == me {
-                    (Array(log.entries), missing)
-                } else if osd == peering.authority {
-                    (Array(peering.authorityLog.entries), peering.authorityMissing)
-                } else {
-                    peering.logs[osd] ?? ([], [:])
-                }
-            let merge = LogMerge(
-                member: theirs, memberLog: entries, memberMissing: lacking, authority: peering.authorityLog)
-            var result = GroupInfo(group: id)
-            result.lastUpdate = peering.authorityLog.head
-            result.logTail = merge.needsBackfill ? peering.authorityLog.tail : theirs.logTail
-            result.isComplete = !merge.needsBackfill
-            result.lastEpochStarted = interval
-            result.historyLastEpochStarted = started
-            result.missingCount = UInt32(merge.missing.count)
-            recovery.missing[osd] = merge.missing
-            if merge.needsBackfill { recovery.backfills.append(osd) }
-            peering.activations[osd] = Activation(
-                info: result, rewindTo: merge.rewindTo, entries: merge.entries,
-                missing: merge.missing.values.sorted { $0.object < $1.object }, removals: merge.removals)
+    /// WaitUpThru: an interval in which the primary was never proven alive is taken for one without writes by all who come
+    /// later, so there must be none before that.
+    func membersKnown() {
+        guard !mayServe || intervals.current.isProvenAlive else {
+            environment.occurred(.waitedUpThru)
+            phase = .waitingUpThru
+            return
         }
-        if let authority = peering.authority, !acting.contains(authority) {
-            recovery.missing[authority] = peering.authorityMissing
-            recovery.sources = [authority]
-        }
-        for osd in acting where osd != me { resendActivation(to: osd) }
-        guard let own = peering.activations[me] else { preconditionFailure("group \(id): primary outside \(acting)") }
-        activate(own, primary: me)
-    }
-
-    func resendActivation(to osd: OSDID) {
-        guard peering.awaiting.contains(osd), let activation = peering.activations[osd] else { return }
-        send(.activate(activation), to: osd)
-    }
-
-    /// Takes the history that the primary found, on any member: one transaction for the log, what is missing and the info.
-    func activate(_ activation: Activation, primary: OSDID) {
-        guard isSound(activation) else { return }
-        var steps: [Transaction.Operation] = activation.removals.map { .remove($0) }
-        if !activation.info.isComplete {
-            // The copy is compared object by object afterwards; its old log says nothing any more.
-            log = GroupLog(tail: activation.info.logTail)
-            steps.append(.removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.logEnd))
-        } else {
-            precondition(
-                activation.rewindTo >= log.tail, "group \(id): rewind to \(activation.rewindTo) behind \(log.tail)")
-            log.rewind(to: activation.rewindTo)
-            steps.append(
-                .removeGroupKeys(id, from: GroupKeys.logAfter(activation.rewindTo), to: GroupKeys.logEnd))
-        }
-        for entry in activation.entries where entry.version > log.head { log.append(entry) }
-        steps.append(.removeGroupKeys(id, from: GroupKeys.missingStart, to: GroupKeys.missingEnd))
-        missing = Dictionary(activation.missing.map { ($0.object, $0) }, uniquingKeysWith: { $1 })
-        info = activation.info
-        info.logTail = log.tail
-        info.missingCount = UInt32(missing.count)
-        precondition(log.head == info.lastUpdate, "group \(id): activated \(info), log ends at \(log.head)")
-        committedThrough = min(committedThrough, info.lastUpdate)
-        var keys = activation.entries.map { GroupKeys.entry($0) }
-        keys.append(contentsOf: activation.missing.map { GroupKeys.entry($0) })
-        keys.append(GroupKeys.entry(info))
-        steps.append(.setGroupKeys(id, entries: keys))
-        if primary != me { phase = .replica(activated: true) }
-        commit(Transaction(steps), .activation(interval: interval, primary: primary))
-    }
-
-    /// True when the activation is a history that this member's log can take: in order, joined to it, and ending where it says.
-    private func isSound(_ activation: Activation) -> Bool {
-        let base = activation.info.isComplete ? activation.rewindTo : activation.info.logTail
-        if activation.info.isComplete, base < log.tail || !log.reaches(base) { return false }
-        var last = base
-        for entry in activation.entries {
-            guard entry.version > last else { return false }
-            last = entry.version
-        }
-        return last == activation.info.lastUpdate && activation.info.group == id
-    }
-
-    /// Only when **all** members have stored the activation is it part of the history that rules out older ones.
-    func activationStored(by osd: OSDID) {
-        guard phase == .activating, peering.awaiting.remove(osd) != nil, peering.awaiting.isEmpty else { return }
-        noteStarted(interval)
-        for osd in acting where osd != me { send(.started(interval), to: osd) }
-        peering.activations.removeAll()
-        phase = .recovering
-        startRecovery()
-    }
-
-    /// All members of the acting set have stored this activation.
-    func noteStarted(_ epoch: Epoch) {
-        guard epoch > info.historyLastEpochStarted else { return }
-        info.historyLastEpochStarted = epoch
-        intervals.forget(before: epoch)
-        commit(Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(info)])]), .note)
+        activateMembers()
     }
 }

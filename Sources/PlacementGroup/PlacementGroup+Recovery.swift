@@ -2,251 +2,261 @@ import DequeModule
 import Protocol
 import Wire
 
-/// What the primary still has to bring about before the group serves, in this order: its own copy gets what it lacks, is
-/// filled if it has to be; then the other members get what they lack, and are filled if they have to be.
+/// What the primary still has to bring about: members get what their logs say they lack, from this member, which fetches it
+/// first if it lacks it itself; then members that have to be are filled. Clients are served meanwhile; what they wait for
+/// comes first.
 struct Recovery {
-    /// What each member lacks; the primary's own set is the group's.
-    var missing: [OSDID: MissingSet] = [:]
-    /// Members whose copy must be compared object by object, not begun yet.
-    var backfills: [OSDID] = []
-    /// Holders outside the acting set that objects can be taken from.
-    var sources: [OSDID] = []
-    var pullQueue: Deque<ObjectVersion> = []
-    var pulling: [ObjectID: Pull] = [:]
-    var pushQueue: Deque<PushKey> = []
-    var pushing: Set<PushKey> = []
-    var fill: Fill?
-    /// Members that could not send an object although they should have it.
+    /// False when every member has everything.
+    var isWorking = false
+    /// Objects that some member lacks by its log.
+    var lackingObjects: Set<ObjectID> = []
+    /// Objects to bring back, in order; one that is done already is passed over.
+    var queue: Deque<ObjectID> = []
+    var underway: [ObjectID: Work] = [:]
+    /// Objects that are written to: they begin when that is done.
+    var delayed: Set<ObjectID> = []
+    /// Objects that nobody who can be asked has.
+    var unfound: Set<ObjectID> = []
+    /// Who could not send an object.
     var failed: [ObjectID: Set<OSDID>] = [:]
-    /// Objects of which the first part has been stored, and not yet the last.
-    var arriving: Set<ObjectID> = []
+    var fill: Fill?
+    /// Members to be filled, not begun yet.
+    var targets: [OSDID] = []
 
-    var isBackfilling: Bool { fill != nil || !backfills.isEmpty }
+    var lacking: Int { lackingObjects.count }
 
-    struct Pull {
-        var need: Version
-        var source: OSDID
+    /// An object on its way.
+    struct Work {
+        /// From whom this member fetches it.
+        var source: OSDID?
+        /// To whom it is being sent.
+        var pushing: Set<OSDID> = []
+        /// True when it counts against the OSD's bound.
+        var isCounted = false
     }
-}
 
-/// An object on its way to a member.
-struct PushKey: Hashable {
-    var target: OSDID
-    var object: ObjectID
-}
-
-/// How far an object has been sent.
-struct OutgoingPush {
-    var version: Version
-    var size: UInt64
-    var offset: UInt64 = 0
-    var omapAfter = Bytes.empty
-    var isFirst = true
+    func mayConcern(_ osd: OSDID) -> Bool { underway.values.contains { $0.source == osd } }
 }
 
 extension PlacementGroup {
     func startRecovery() {
-        precondition(phase == .recovering, "group \(id) recovers while \(phase)")
-        recovery.backfills.sort { ($0 == me ? 0 : 1, $0) < ($1 == me ? 0 : 1, $1) }
-        for lacking in missing.values.sorted(by: { $0.object < $1.object }) {
-            recovery.pullQueue.append(ObjectVersion(lacking.object, lacking.need))
+        recovery = Recovery()
+        recovery.lackingObjects = Set(missing.keys)
+        for member in members where member.osd != me { recovery.lackingObjects.formUnion(member.missing.keys) }
+        recovery.queue = Deque(recovery.lackingObjects.sorted())
+        recovery.targets = members.filter { $0.position != .complete }.map(\.osd)
+        for member in members where member.position != .complete {
+            environment.occurred(member.position == .nothing ? .backfillStarted : .backfillResumed)
         }
+        recovery.isWorking = true
         continueRecovery()
     }
+
+    /// Ends what was under way, with the interval.
+    func leaveRecovery() {
+        for work in recovery.underway.values where work.isCounted { environment.endRecovery() }
+        environment.releaseTurn(.filling, for: slot)
+        recovery = Recovery()
+        pushes.removeAll()
+    }
+
+    /// The OSD has room for more objects under way.
+    public func recoveryMayGoOn() { continueRecovery() }
 
     func continueRecovery() {
-        guard phase == .recovering else { return }
-        startPulls()
-        guard recovery.pullQueue.isEmpty, recovery.pulling.isEmpty, missing.isEmpty else { return }
-        if recovery.fill == nil, recovery.backfills.first == me { startFill(of: recovery.backfills.removeFirst()) }
-        if recovery.fill?.target == me { return }
-        queuePushes()
-        while recovery.pushing.count < GroupLimits.recoveriesInFlight, let key = recovery.pushQueue.popFirst() {
-            recovery.pushing.insert(key)
-            startPush(of: key.object, at: nil, to: key.target)
-        }
-        guard recovery.pushQueue.isEmpty, recovery.pushing.isEmpty else { return }
-        if recovery.fill == nil, !recovery.backfills.isEmpty { startFill(of: recovery.backfills.removeFirst()) }
-        if recovery.fill == nil, recovery.missing.values.allSatisfy({ $0.isEmpty }) { becomeActive() }
-    }
-
-    /// Queues what members lack, once this copy has everything.
-    private func queuePushes() {
-        guard recovery.pushQueue.isEmpty, recovery.pushing.isEmpty, recovery.fill == nil else { return }
-        for osd in acting where osd != me {
-            for object in (recovery.missing[osd] ?? [:]).keys.sorted() {
-                recovery.pushQueue.append(PushKey(target: osd, object: object))
-            }
-        }
-        // What members outside the acting set lack is of no account.
-        for osd in recovery.sources { recovery.missing[osd] = [:] }
-        recovery.missing[me] = [:]
-    }
-
-    private func startPulls() {
-        var unfound: [ObjectVersion] = []
-        while recovery.pulling.count < GroupLimits.recoveriesInFlight, let wanted = recovery.pullQueue.popFirst() {
-            guard let source = source(of: wanted.object) else {
-                unfound.append(wanted)
+        guard isActivated, recovery.isWorking else { return }
+        while recovery.underway.count < GroupLimits.recoveriesInFlight, let object = recovery.queue.first {
+            guard isLacking(object), recovery.underway[object] == nil else {
+                recovery.queue.removeFirst()
                 continue
             }
-            recovery.pulling[wanted.object] = Recovery.Pull(need: wanted.version, source: source)
-            send(.pull(wanted.object, need: wanted.version), to: source)
+            guard environment.beginRecovery(for: slot) else { return }
+            recovery.queue.removeFirst()
+            bringBack(object, isCounted: true)
         }
-        recovery.pullQueue.append(contentsOf: unfound)
+        guard recovery.queue.isEmpty, recovery.underway.isEmpty, recovery.lackingObjects.isEmpty else { return }
+        if recovery.fill == nil {
+            guard let target = recovery.targets.first else { return recoveryDone() }
+            recovery.targets.removeFirst()
+            startFill(of: target)
+        }
     }
 
-    /// A member that has the object, or nil while none that has it can be reached.
+    /// True when some member has to be sent the object, so that it must not change meanwhile.
+    func isLacking(_ object: ObjectID) -> Bool {
+        recovery.lackingObjects.contains(object) || recovery.fill?.pending.contains(object) == true
+    }
+
+    /// True when a request must wait for the object to be brought back.
+    func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
+        isWrite ? isLacking(object) : missing[object] != nil
+    }
+
+    /// A client waits for the object: it goes before all others.
+    func expedite(_ object: ObjectID) {
+        environment.occurred(.waitedForObject)
+        guard recovery.underway[object] == nil, !recovery.unfound.contains(object) else { return }
+        bringBack(object, isCounted: false)
+    }
+
+    /// The writes that an object's recovery waited for are done.
+    func resume(_ object: ObjectID) {
+        guard recovery.underway[object] == nil else { return }
+        bringBack(object, isCounted: false)
+    }
+
+    /// Fetches an object that this member lacks, or sends it to those that do.
+    private func bringBack(_ object: ObjectID, isCounted: Bool) {
+        var work = Recovery.Work()
+        work.isCounted = isCounted
+        if let activity = activities[object], activity.writers > 0 {
+            recovery.delayed.insert(object)
+            if isCounted { environment.endRecovery() }
+            return
+        }
+        recovery.delayed.remove(object)
+        if let lacking = missing[object] {
+            guard let source = source(of: object) else {
+                environment.occurred(.unfound)
+                recovery.unfound.insert(object)
+                if isCounted { environment.endRecovery() }
+                return
+            }
+            work.source = source
+            recovery.underway[object] = work
+            send(.pull(object, need: lacking.need), to: source)
+            return
+        }
+        for member in members where member.osd != me {
+            let isFilled = recovery.fill?.target == member.osd && recovery.fill?.pending.contains(object) == true
+            if member.missing[object] != nil || isFilled { work.pushing.insert(member.osd) }
+        }
+        recovery.underway[object] = work
+        guard !work.pushing.isEmpty else { return objectDone(object) }
+        for osd in work.pushing.sorted() { startPush(of: object, at: nil, to: osd) }
+    }
+
+    /// Someone who should have the object, members first, or nil while nobody that can be asked does.
     private func source(of object: ObjectID) -> OSDID? {
-        if let fill = recovery.fill, fill.target == me { return environment.isUp(fill.source) ? fill.source : nil }
-        return (acting + recovery.sources).first { osd in
-            osd != me && environment.isUp(osd) && recovery.missing[osd]?[object] == nil
-                && recovery.failed[object]?.contains(osd) != true && peering.infos[osd]?.isComplete == true
+        let failed = recovery.failed[object] ?? []
+        for member in members where member.osd != me && !failed.contains(member.osd) {
+            if member.position.covers(object), member.missing[object] == nil { return member.osd }
+        }
+        return peering.infos.keys.sorted().first { osd in
+            !members.contains { $0.osd == osd } && !failed.contains(osd) && environment.isUp(osd)
+                && peering.infos[osd]?.lastBackfill.covers(object) == true && peering.infos[osd]?.isEmpty == false
         }
     }
 
-    /// Begins again what was under way with members that went, or whose session was lost.
-    func recoveryPeersChanged(reset: OSDID? = nil) {
-        func isLost(_ osd: OSDID) -> Bool { osd == reset || !environment.isUp(osd) }
-        for (object, pull) in recovery.pulling.sorted(by: { $0.key < $1.key }) where isLost(pull.source) {
-            recovery.pulling[object] = nil
-            recovery.pullQueue.append(ObjectVersion(object, pull.need))
+    /// The object is where it has to be, or is to go on from here to those that lack it.
+    private func objectDone(_ object: ObjectID) {
+        guard let work = recovery.underway.removeValue(forKey: object) else { return }
+        let isFilling = recovery.fill?.pending.contains(object) == true
+        if missing[object] != nil || isFilling || members.contains(where: { $0.missing[object] != nil }) {
+            return bringBack(object, isCounted: work.isCounted)
         }
-        for key in recovery.pushing.sorted(by: { $0.object < $1.object }) where isLost(key.target) {
-            recovery.pushing.remove(key)
-            pushes[key] = nil
-            recovery.pushQueue.append(key)
-        }
-        if let fill = recovery.fill, isLost(fill.partner(me)) || isLost(fill.target) { scanForFill() }
+        if work.isCounted { environment.endRecovery() }
+        if recovery.lackingObjects.remove(object) != nil { environment.occurred(.recoveredObject) }
+        recovery.failed[object] = nil
+        finishWindow()
+        wake(object)
         continueRecovery()
-    }
-
-    // MARK: Sending objects
-
-    /// Sends an object; `need` is nil when this member, as primary, sends what it has, which may be nothing at all.
-    func startPush(of object: ObjectID, at need: Version?, to target: OSDID) {
-        let version = version(of: object)
-        let key = PushKey(target: target, object: object)
-        if let need, need != version || missing[object] != nil {
-            send(.cannotPush(object, need: need), to: target)
-            return
-        }
-        guard version != .zero, let size = environment.size(of: object) else {
-            send(.push(ObjectPart(object: object, version: .zero, exists: false, size: 0)), to: target)
-            return
-        }
-        pushes[key] = OutgoingPush(version: version, size: size)
-        continuePush(key)
-    }
-
-    private func continuePush(_ key: PushKey) {
-        guard let push = pushes[key] else { return }
-        if push.offset < push.size {
-            let length = min(UInt64(GroupLimits.partSize), push.size - push.offset)
-            let number = newRead(PendingRead(purpose: .push(key)))
-            environment.read(key.object, offset: push.offset, length: Int(length), number: number, for: slot)
-        } else {
-            sendPart(key, data: .empty)
-        }
-    }
-
-    func pushRead(_ key: PushKey, _ outcome: ReadOutcome) {
-        guard let push = pushes[key] else { return }
-        switch outcome {
-        case .data(let data):
-            sendPart(key, data: data)
-        case .failed:
-            pushes[key] = nil
-            if !isPrimary { send(.cannotPush(key.object, need: push.version), to: key.target) }
-        }
-    }
-
-    private func sendPart(_ key: PushKey, data: Bytes) {
-        guard var push = pushes[key] else { return }
-        var part = ObjectPart(object: key.object, version: push.version, exists: true, size: push.size)
-        part.isFirst = push.isFirst
-        part.offset = push.offset
-        if push.isFirst { part.attributes = environment.attributes(of: key.object) }
-        // What is all zeros need not travel: the object's size alone makes it so.
-        if !data.isAllZero { part.data = data }
-        part.omap = environment.omap(
-            of: key.object, after: push.omapAfter, prefix: .empty, limit: GroupLimits.partEntries)
-        push.offset += UInt64(data.count)
-        push.isFirst = false
-        if let last = part.omap.last { push.omapAfter = last.key }
-        part.isLast = push.offset >= push.size && part.omap.count < GroupLimits.partEntries
-        send(.push(part), to: key.target)
-        pushes[key] = part.isLast ? nil : push
-        if !part.isLast { continuePush(key) }
-    }
-
-    /// A member has stored an object that this one sent.
-    func pushStored(_ object: ObjectID, _ version: Version, by osd: OSDID) {
-        let key = PushKey(target: osd, object: object)
-        guard phase == .recovering, recovery.pushing.remove(key) != nil else { return }
-        recovery.missing[osd]?[object] = nil
-        fillStored(object)
-        continueRecovery()
-    }
-
-    // MARK: Receiving objects
-
-    /// Stores a part of an object. With the last part, and not before, the object counts as there.
-    func store(_ part: ObjectPart, from osd: OSDID) {
-        if isPrimary {
-            guard phase == .recovering, recovery.pulling[part.object]?.source == osd else { return }
-        } else {
-            guard phase == .replica(activated: true), osd == intervals.current.primary else { return }
-        }
-        guard part.isFirst || recovery.arriving.contains(part.object) else { return }
-        let object = part.object
-        var steps: [Transaction.Operation] = []
-        if part.isFirst {
-            steps.append(.remove(object))
-            if part.exists { steps.append(.touch(object)) }
-            steps += part.attributes.map { .setAttribute(object, name: $0.name, value: $0.value) }
-            recovery.arriving.insert(object)
-        }
-        if !part.data.isEmpty { steps.append(.write(object, offset: part.offset, data: part.data)) }
-        if !part.omap.isEmpty { steps.append(.setOmap(object, entries: part.omap)) }
-        guard part.isLast else {
-            commit(Transaction(steps), .note)
-            return
-        }
-        recovery.arriving.remove(object)
-        if part.exists { steps.append(.truncate(object, size: part.size)) }
-        if missing.removeValue(forKey: object) != nil {
-            info.missingCount = UInt32(missing.count)
-            let key = GroupKeys.missing(object)
-            steps.append(.removeGroupKeys(id, from: key, to: Bytes(key.array + [0])))
-            steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
-        }
-        commit(Transaction(steps), .objectStored(object, part.version, interval: interval, from: osd))
     }
 
     /// An object that this primary fetched is on its disk.
     func pullStored(_ object: ObjectID, _ version: Version) {
-        guard phase == .recovering, recovery.pulling.removeValue(forKey: object) != nil else { return }
-        fillStored(object)
-        continueRecovery()
+        guard isActivated, recovery.underway[object]?.source != nil, missing[object] == nil else { return }
+        wake(object)
+        objectDone(object)
     }
 
     func pullFailed(_ object: ObjectID, from osd: OSDID) {
-        guard phase == .recovering, let pull = recovery.pulling[object], pull.source == osd else { return }
-        recovery.pulling[object] = nil
+        guard isActivated, let work = recovery.underway[object], work.source == osd else { return }
+        recovery.underway[object] = nil
         recovery.failed[object, default: []].insert(osd)
-        recovery.pullQueue.append(ObjectVersion(object, pull.need))
+        bringBack(object, isCounted: work.isCounted)
         continueRecovery()
     }
 
-    private func becomeActive() {
-        precondition(missing.isEmpty && info.isComplete, "group \(id) would serve from \(info)")
-        phase = .active
-        recovery = Recovery()
-        pushes.removeAll()
-        members = acting.map { Member(osd: $0, committed: info.lastUpdate) }
-        let requests = waiting
-        waiting.removeAll()
-        for (request, client) in requests { self.request(request, from: client) }
+    /// A member has stored an object that this one sent.
+    func pushStored(_ object: ObjectID, _ version: Version, by osd: OSDID) {
+        guard isActivated, recovery.underway[object]?.pushing.remove(osd) != nil else { return }
+        if let index = members.firstIndex(where: { $0.osd == osd }) { members[index].missing[object] = nil }
+        if recovery.fill?.target == osd { recovery.fill?.pending.remove(object) }
+        if recovery.underway[object]?.pushing.isEmpty == true { objectDone(object) }
+    }
+
+    /// This member cannot read what it is to send: it lacks the object like any other, and takes it from another copy.
+    func ownCopyFailed(_ object: ObjectID) {
+        guard isActivated, missing[object] == nil, let work = recovery.underway.removeValue(forKey: object) else {
+            return
+        }
+        environment.occurred(.readRepaired)
+        let lacking = MissingObject(object: object, need: version(of: object), have: .zero)
+        missing[object] = lacking
+        info.missingCount = UInt32(missing.count)
+        recovery.lackingObjects.insert(object)
+        for osd in work.pushing { pushes[PushKey(target: osd, object: object)] = nil }
+        commit(
+            Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(lacking), GroupKeys.entry(info)])]), .note)
+        bringBack(object, isCounted: work.isCounted)
+    }
+
+    /// Begins again what was under way with someone who went, or whose session was lost; looks again for what was not found.
+    func recoveryPeersChanged(reset: OSDID? = nil) {
+        guard recovery.isWorking else { return }
+        for (object, work) in recovery.underway.sorted(by: { $0.key < $1.key }) {
+            if let source = work.source, source == reset || !environment.isUp(source) {
+                recovery.underway[object] = nil
+                bringBack(object, isCounted: work.isCounted)
+            } else if let reset, work.pushing.contains(reset) {
+                startPush(of: object, at: nil, to: reset)
+            }
+        }
+        if let reset, recovery.fill?.target == reset { repeatFill() }
+        if reset == nil, !recovery.unfound.isEmpty { askOthers() }
+        searchAgain()
+        continueRecovery()
+    }
+
+    /// Asks those of older intervals that have come up since.
+    private func askOthers() {
+        for past in intervals.past {
+            for osd in past.acting where osd != me && peering.infos[osd] == nil && environment.isUp(osd) {
+                send(.queryInfo, to: osd)
+            }
+        }
+    }
+
+    /// What nobody had is looked for again.
+    func searchAgain() {
+        guard !recovery.unfound.isEmpty else { return }
+        let objects = recovery.unfound.sorted()
+        recovery.unfound.removeAll()
+        for object in objects {
+            recovery.failed[object] = nil
+            recovery.queue.append(object)
+        }
+        continueRecovery()
+    }
+
+    /// All members have everything.
+    private func recoveryDone() {
+        recovery.isWorking = false
+        chooseAgain()
+        if isClean { becomeClean() }
+    }
+
+    /// With members that have become complete, others may be the ones to serve.
+    func chooseAgain() {
+        var infos = peering.infos.filter { osd, _ in environment.isUp(osd) && !acting.contains(osd) && !up.contains(osd)
+        }
+        for member in members {
+            var theirs = info
+            theirs.lastBackfill = member.position
+            infos[member.osd] = theirs
+        }
+        let servants = Authority.servants(infos, authority: me, interval: intervals.current)
+        if !isServedBy(servants) { ask(for: servants) }
     }
 }

@@ -2,48 +2,66 @@ import DequeModule
 import Protocol
 import Wire
 
-/// A write that some member has not committed, or one that had nothing to change and waits for those before it.
+/// A write that some member has not committed.
 struct PendingWrite {
-    /// The version it made; of one without a change, the newest it has seen.
     var version: Version
     var object: ObjectID
     var client: ClientHandle
     var request: RequestID
     var outputs: [Bytes]
-    /// What the other members were told, for a member whose session was lost; nil when there was nothing to tell.
-    var message: GroupMessage?
+    var errno: Int32
+    /// What the other members were told, for a member whose session was lost.
+    var message: GroupMessage
+    /// Members that were told of the log entry alone.
+    var loggedOnly: [OSDID] = []
 }
 
 extension PlacementGroup {
     /// Orders a write: logs and applies it here, has the other members do the same, and answers when all have committed.
+    /// A write that fails, or has nothing to change, is logged all the same: its resend must end the same way.
     func order(
-        _ operations: [Transaction.Operation], kind: LogEntry.Kind, prior: Version, outputs: [Bytes],
+        _ operations: [Transaction.Operation], kind: LogEntry.Kind, prior: Version, outputs: [Bytes], errno: Int32,
         for request: OperationRequest, from client: ClientHandle
     ) {
         let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)
-        let entry = LogEntry(kind: kind, object: request.object, version: version, prior: prior, request: request.id)
-        let trimTo = log.trimTarget(committed: leastCommitted)
+        let entry = LogEntry(
+            kind: kind, object: request.object, version: version, prior: prior, request: request.id, errno: errno)
+        let trimTo = log.trimTarget(committed: leastCommitted, environment.tuning)
         let transaction = Transaction(operations)
         let message = GroupMessage(
             group: id, interval: interval, body: .replicate(entry: entry, operations: transaction, trimTo: trimTo))
         writes.append(
             PendingWrite(
                 version: version, object: request.object, client: client, request: request.id, outputs: outputs,
-                message: message))
+                errno: errno, message: message))
         activities[request.object, default: ObjectActivity()].writers += 1
-        environment.send(message, to: acting.filter { $0 != me })
+        if recovery.isWorking {
+            replicatePartly(message, entry, trimTo)
+        } else {
+            environment.send(message, to: others)
+        }
         apply(transaction, entry, trimTo: trimTo, .write(version, interval: interval))
     }
 
-    /// Answers a write that has nothing to change. That there is nothing is the doing of writes that may not be durable yet:
-    /// the answer waits for them.
-    func answerUnchanged(_ request: OperationRequest, outputs: [Bytes], to client: ClientHandle) {
-        activities[request.object, default: ObjectActivity()].writers += 1
-        writes.append(
-            PendingWrite(
-                version: info.lastUpdate, object: request.object, client: client, request: request.id,
-                outputs: outputs, message: nil))
-        completeWrites()
+    /// While members are being filled: those that do not have the object yet get the log entry alone.
+    private func replicatePartly(_ message: GroupMessage, _ entry: LogEntry, _ trimTo: Version) {
+        var whole: [OSDID] = []
+        for member in members where member.osd != me {
+            if takesData(member, of: entry.object) {
+                whole.append(member.osd)
+            } else {
+                environment.occurred(.loggedOnly)
+                writes[writes.count - 1].loggedOnly.append(member.osd)
+                send(.replicate(entry: entry, operations: Transaction(), trimTo: trimTo), to: member.osd)
+            }
+        }
+        if !whole.isEmpty { environment.send(message, to: whole) }
+    }
+
+    /// True when the member has the object as this one does, so that it can change it.
+    private func takesData(_ member: Member, of object: ObjectID) -> Bool {
+        member.position.covers(object)
+            || (recovery.fill.map { $0.target == member.osd && $0.covers(object) } ?? false)
     }
 
     /// One transaction carries the data, the log entry and the info, on every member alike.
@@ -51,30 +69,45 @@ extension PlacementGroup {
         var transaction = operations
         log.append(entry)
         info.lastUpdate = entry.version
-        if trimTo > log.tail {
-            log.trim(to: trimTo)
-            info.logTail = log.tail
-            transaction.operations.append(
-                .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.logAfter(trimTo)))
-        }
+        if trimTo > log.tail { transaction.operations += trim(to: trimTo) }
         transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(entry), GroupKeys.entry(info)]))
         commit(transaction, purpose)
     }
 
+    /// Trims the log; what is to be stored with that. The requests stay known for longer.
+    func trim(to version: Version) -> [Transaction.Operation] {
+        let (added, dropped) = log.trim(to: version, requestsKept: environment.tuning.requestsKept)
+        environment.occurred(.logTrimmed)
+        info.logTail = log.tail
+        var steps: [Transaction.Operation] = [
+            .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.logAfter(version))
+        ]
+        if let last = dropped.last {
+            steps.append(
+                .removeGroupKeys(
+                    id, from: GroupKeys.requestsStart, to: Bytes(GroupKeys.requests(last).array + [0])))
+        }
+        if let added { steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(added)])) }
+        return steps
+    }
+
     /// A replica's part of a write. A repetition is answered with how far this member has committed.
     func replicate(_ entry: LogEntry, _ operations: Transaction, trimTo: Version, from osd: OSDID) {
-        guard phase == .replica(activated: true), osd == intervals.current.primary else { return }
+        guard phase == .replica(activated: true), osd == primary else { return }
         if entry.version <= info.lastUpdate {
             let known = min(entry.version, committedThrough)
             if known == entry.version { send(.replicated(known, isFull: environment.isFull), to: osd) }
             return
         }
         // A gap means that the session was lost in between; the primary says everything again.
-        guard entry.version.epoch == interval, entry.version.counter == info.lastUpdate.counter + 1 else { return }
+        guard entry.version.epoch == interval, entry.version.counter == info.lastUpdate.counter + 1,
+            entry.version.counter < UInt64.max / 2, trimTo <= info.lastUpdate, range.contains(entry.object),
+            operations.operations.allSatisfy({ $0.object.map { range.contains($0) } ?? false })
+        else { return }
         apply(operations, entry, trimTo: trimTo, .replica(entry.version, interval: interval, primary: osd))
     }
 
-    /// What every member of the acting set has on disk.
+    /// What every member has on disk.
     var leastCommitted: Version {
         guard var least = members.first?.committed else { return .zero }
         for member in members where member.committed < least { least = member.committed }
@@ -97,16 +130,39 @@ extension PlacementGroup {
             writes.removeFirst()
             environment.reply(
                 OperationReply(
-                    number: write.request.number, outcome: .done(errno: 0), version: write.version,
+                    number: write.request.number, outcome: .done(errno: write.errno), version: write.version,
                     outputs: write.outputs), to: write.client)
             release(write.object, writer: true)
+        }
+        // Requests that waited for the writes under way to become fewer.
+        while !waiting.isEmpty, writes.count < GroupLimits.writesInFlight / 2, phase == .active {
+            let (request, client) = waiting.removeFirst()
+            self.request(request, from: client)
         }
     }
 
     func resendWrites(to osd: OSDID) {
         guard let member = members.first(where: { $0.osd == osd }) else { return }
         for write in writes where write.version > member.committed {
-            if let message = write.message { environment.send(message, to: osd) }
+            guard case .replicate(let entry, _, let trimTo) = write.message.body else { continue }
+            if write.loggedOnly.contains(osd) {
+                send(.replicate(entry: entry, operations: Transaction(), trimTo: trimTo), to: osd)
+            } else {
+                environment.send(write.message, to: osd)
+            }
+        }
+    }
+}
+
+extension Transaction.Operation {
+    /// The object that it changes; nil for a group's own keys.
+    fileprivate var object: ObjectID? {
+        switch self {
+        case .touch(let object), .write(let object, _, _), .zero(let object, _, _), .truncate(let object, _),
+            .remove(let object), .setAttribute(let object, _, _), .removeAttribute(let object, _),
+            .setOmap(let object, _), .removeOmap(let object, _), .clearOmap(let object):
+            object
+        case .setGroupKeys, .removeGroupKeys, .removeGroup: nil
         }
     }
 }

@@ -6,12 +6,10 @@ import Wire
 /// One member's side of a placement group: primary, replica or stray, as the map says.
 ///
 /// A machine without I/O, confined to its OSD's event loop. The primary orders the group's operations; every member of the
-/// acting set applies each in one transaction with its log entry and info; the client hears after all have committed.
-/// With every new interval the members agree again on one history before the group serves (peering), every member stores
-/// that agreement (activation), and is given what it lacks (recovery, backfill).
-///
-/// Deviations from RADOS in this version, all on the side of waiting: the group serves only with `size` members up, and
-/// only when none of them lacks anything; there is no `up_thru`, so an interval that never served is asked for as well.
+/// acting set, and every member that is being filled, applies each in one transaction with its log entry and info; the
+/// client hears after all have committed. With every new interval the members agree again on one history before the group
+/// serves (peering), and every member stores that agreement (activation). What members lack is then brought back beside
+/// client I/O (recovery, backfill).
 public final class PlacementGroup<Environment: GroupEnvironment> {
     public let id: PGID
     public let slot: GroupSlot
@@ -43,17 +41,27 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var recovery = Recovery()
     /// Writes that some member has not committed, in version order.
     var writes: Deque<PendingWrite> = []
-    /// How far each member of the acting set has committed, in the order of the set.
+    /// Those who take part in writes: the acting set in its order, then members that are being filled.
     var members: [Member] = []
+    /// The members but this one.
+    var others: [OSDID] = []
     /// Objects with operations under way, and the requests that wait for them.
     var activities: [ObjectID: ObjectActivity] = [:]
     /// Requests that came before the group served.
-    var waiting: [(request: OperationRequest, client: ClientHandle)] = []
+    var waiting: Deque<(request: OperationRequest, client: ClientHandle)> = []
     var reads: [UInt32: PendingRead] = [:]
     var nextRead: UInt32 = 0
     var watches: [WatchKey: UInt64] = [:]
     /// Objects being sent to other members.
     var pushes: [PushKey: OutgoingPush] = [:]
+    /// Objects of which the first part has been stored, and not yet the last.
+    var arriving: Set<ObjectID> = []
+    /// Until when reads may be answered, as far as was asked for.
+    var readableUntil: UInt64 = 0
+    /// Objects with reads that wait for that.
+    var leaseStarved: Set<ObjectID> = []
+    /// True while this copy, outside the sets, is being removed.
+    var isRemoving = false
 
     /// The group as the store has it; everything else follows from the first call of `begin`.
     public init(id: PGID, slot: GroupSlot, pool: Pool, intervals: IntervalHistory, environment: Environment) {
@@ -77,6 +85,10 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             var reader = ByteReader(first.value)
             info = try GroupInfo(from: &reader)
             log = GroupLog(tail: info.logTail)
+            for pair in environment.groupKeys(id, from: GroupKeys.requestsStart, to: GroupKeys.requestsEnd) {
+                let records = try GroupKeys.requests(from: pair.value)
+                log.remember(GroupLog.Batch(upTo: try GroupKeys.version(pair.key), requests: records))
+            }
             for pair in environment.groupKeys(id, from: GroupKeys.logStart, to: GroupKeys.logEnd) {
                 var reader = ByteReader(pair.value)
                 log.append(try LogEntry(from: &reader))
@@ -91,28 +103,33 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         }
         precondition(log.head == info.lastUpdate, "group \(id): log ends at \(log.head), info says \(info.lastUpdate)")
         committedThrough = info.lastUpdate
-        intervals.forget(before: info.historyLastEpochStarted)
+        intervals.forget(before: info.historyLastEpochClean)
     }
 
     // MARK: What the group is doing
 
     public enum Phase: Hashable, Sendable {
-        /// Not in the acting set.
+        /// In neither the acting nor the up set.
         case stray
-        /// In the acting set, not its primary; activated when the primary has said what the history is.
+        /// In a set, not the primary; activated when the primary has said what the history is.
         case replica(activated: Bool)
-        /// Primary of an acting set that is too small.
-        case undersized
         /// Primary, waiting until what it has written is durable before it asks the others.
         case settling
         case gettingInfo
         /// Members of an older interval that may know of writes are down; empty when no copy is complete.
         case blocked([OSDID])
+        /// Others should serve; the monitors were asked for that acting set.
+        case awaitingActing([OSDID])
         case gettingAuthority(OSDID)
         case gettingLogs
+        /// Everything is known; the monitors have not yet committed that this primary lives in this interval.
+        case waitingUpThru
         case activating
-        /// Activated; members are being given what they lack.
-        case recovering
+        /// Activated with fewer members than `min_size`: members are given what they lack, clients wait.
+        case peered
+        /// Activated; the primary of an older interval may still serve reads.
+        case leasing
+        /// Serving; members may still be given what they lack.
         case active
     }
 
@@ -126,21 +143,30 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         /// The last part of an object that a member sent.
         case objectStored(ObjectID, Version, interval: Epoch, from: OSDID)
         case backfillStored(interval: Epoch, primary: OSDID)
+        /// A part of the copy is removed.
+        case removal
         /// Nothing waits for it.
         case note
     }
 
-    /// How far a member of the acting set is.
+    /// Someone who takes part in writes, and how far it is.
     struct Member {
         var osd: OSDID
         var committed: Version
         var isFull = false
+        /// How much of its copy counts.
+        var position: BackfillPosition
+        /// What it lacks by its log; this member's own is the group's.
+        var missing: MissingSet
     }
 
     var me: OSDID { environment.osd }
     var interval: Epoch { intervals.current.first }
     var acting: [OSDID] { intervals.current.acting }
+    var up: [OSDID] { intervals.current.up }
     public var isPrimary: Bool { intervals.current.primary == me }
+    var primary: OSDID? { intervals.current.primary }
+    var isActivated: Bool { phase == .active || phase == .peered || phase == .leasing }
 
     // MARK: Events
 
@@ -152,40 +178,50 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     }
 
     /// Goes on to the next epoch. Every epoch must be given, in order; before `begin`, those of the past.
-    public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement) {
+    ///
+    /// - Parameter upThru: what that epoch's map says of the placement's primary.
+    public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch) {
         precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
-        let isNew = intervals.advance(to: epoch, pool: pool, placement: placement)
+        let isNew = intervals.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
         guard hasBegun else { return }
         if isNew {
             enterInterval()
         } else {
             switch phase {
-            case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs: startPeering()
-            case .recovering: recoveryPeersChanged()
+            case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs: startPeering()
+            case .waitingUpThru: membersKnown()
+            case .peered, .leasing, .active: recoveryPeersChanged()
             default: break
             }
         }
     }
 
+    /// The disk of an OSD is gone for good by the map that follows: removed, replaced, or declared lost.
+    public func strike(_ osd: OSDID) { intervals.strike(osd) }
+
     private func enterInterval() {
+        leaveRecovery()
+        environment.requestActing(nil, for: id)
+        environment.releaseTurn(.beingFilled, for: slot)
         peering = Peering()
-        recovery = Recovery()
         deferred.removeAll()
         writes.removeAll()
         members.removeAll()
+        others.removeAll()
         activities.removeAll()
         waiting.removeAll()
         reads.removeAll()
         watches.removeAll()
-        pushes.removeAll()
-        if !acting.contains(me) {
-            phase = .stray
-        } else if !isPrimary {
-            phase = .replica(activated: false)
-        } else if !intervals.current.mayServe {
-            phase = .undersized
-        } else {
+        arriving.removeAll()
+        readableUntil = 0
+        leaseStarved.removeAll()
+        if isPrimary {
             startPeering()
+        } else if acting.contains(me) || up.contains(me) {
+            phase = .replica(activated: false)
+        } else {
+            phase = .stray
+            announceStray()
         }
         checkInvariants()
     }
@@ -211,9 +247,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             isPrimary ? pullStored(object, version) : send(.pushed(object, version), to: from)
         case .backfillStored(let storedIn, let primary):
             guard storedIn == interval else { break }
-            primary == me ? backfillStored(by: me) : send(.backfillStored, to: primary)
-        case .note:
-            break
+            send(.backfillStored, to: primary)
+        case .removal: continueRemoval()
+        case .note: break
         }
         if commits.isEmpty { settled() }
     }
@@ -236,60 +272,67 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         case .replicated(let version, let isFull):
             if phase == .active { memberCommitted(from, version, isFull: isFull) }
         case .queryInfo, .queryLog:
-            answer(message, to: from)
-        case .info(let info):
-            receivedInfo(info, from: from)
+            if from == primary { answer(message, to: from) }
+        case .info(let info, let leases):
+            receivedInfo(info, leases, from: from)
         case .log(let info, let entries, let missing):
             receivedLog(info, entries, missing, from: from)
         case .activate(let activation):
-            if from == intervals.current.primary { activate(activation, primary: from) }
+            if from == primary { activate(activation, primary: from) }
         case .activated:
             activationStored(by: from)
-        case .pull(let object, let need):
-            startPush(of: object, at: need, to: from)
-        case .push(let part):
-            store(part, from: from)
-        case .pushed(let object, let version):
-            pushStored(object, version, by: from)
-        case .cannotPush(let object, _):
-            pullFailed(object, from: from)
-        case .scan(let after, let limit):
-            answerScan(after: after, limit: limit, to: from)
-        case .scanned(let objects, let more):
-            receivedScan(objects, more: more, from: from)
-        case .backfilled(let lastUpdate):
-            if from == intervals.current.primary { completeBackfill(lastUpdate, primary: from) }
-        case .backfillStored:
-            backfillStored(by: from)
-        case .started(let epoch):
-            if from == intervals.current.primary { noteStarted(epoch) }
+        case .pull, .push, .pushed, .cannotPush:
+            receivedTransfer(message.body, from: from)
+        default:
+            if from == primary {
+                receivedOrder(message.body, from: from)
+            } else {
+                receivedWord(message.body, from: from)
+            }
         }
         checkInvariants()
+    }
+
+    /// What a primary has its members do.
+    private func receivedOrder(_ body: GroupMessage.Body, from: OSDID) {
+        switch body {
+        case .scan(let after, let limit): answerScan(after: after, limit: limit, to: from)
+        case .backfillProgress(let object): noteProgress(object)
+        case .backfilled: completeBackfill(primary: from)
+        case .reserve: environment.requestTurn(.beingFilled, for: slot)
+        case .started(let epoch): if epoch == interval { noteStarted() }
+        case .clean(let epoch): if epoch == interval { noteClean() }
+        case .remove: startRemoval()
+        default: break
+        }
+    }
+
+    /// What members tell the primary.
+    private func receivedWord(_ body: GroupMessage.Body, from: OSDID) {
+        guard isPrimary else { return }
+        switch body {
+        case .scanned(let objects, let more): receivedScan(objects, more: more, from: from)
+        case .backfillStored: backfillStored(by: from)
+        case .reserved(let isGranted): receivedReservation(isGranted, from: from)
+        default: break
+        }
     }
 
     /// The session to a member was begun anew: what was on its way in either direction is lost, so what is outstanding is
     /// said again. Members take a repetition for what it is.
     public func sessionReset(with osd: OSDID) {
         switch phase {
-        case .gettingInfo, .blocked, .gettingAuthority, .gettingLogs: startPeering()
+        case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs, .waitingUpThru: startPeering()
         case .activating: resendActivation(to: osd)
-        case .recovering: recoveryPeersChanged()
-        case .active: resendWrites(to: osd)
-        case .stray, .replica, .undersized, .settling: break
+        case .peered, .leasing, .active:
+            guard others.contains(osd) || recovery.mayConcern(osd) else { break }
+            if phase == .active, members.contains(where: { $0.osd == osd }) { send(.started(interval), to: osd) }
+            resendWrites(to: osd)
+            recoveryPeersChanged(reset: osd)
+        case .stray:
+            if osd == primary { announceStray() }
+        case .replica, .settling: break
         }
-    }
-
-    /// What the monitor is told of the group by its primary.
-    public var statistics: GroupStatistics {
-        let (state, waitingFor): (GroupStatistics.State, [OSDID]) =
-            switch phase {
-            case .undersized: (.undersized, [])
-            case .blocked(let osds): (.down, osds)
-            case .recovering: (recovery.isBackfilling ? .backfilling : .recovering, [])
-            case .active: (.activeClean, [])
-            default: (.peering, peering.awaiting.sorted())
-            }
-        return GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
     }
 
     // MARK: Helpers
@@ -304,6 +347,11 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         environment.commit(transaction, for: slot)
     }
 
+    /// Stores the info, which has changed; nothing waits for it.
+    func commitInfo(_ purpose: CommitPurpose = .note) {
+        commit(Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(info)])]), purpose)
+    }
+
     /// The version of an object in this copy; zero when it is not there.
     func version(of object: ObjectID) -> Version {
         environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.version) ?? .zero
@@ -316,8 +364,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             "group \(id): log \(log.tail)..\(log.head), info \(info.logTail)..\(info.lastUpdate)")
         precondition(missing.count == Int(info.missingCount), "group \(id): \(missing.count) objects missing, \(info)")
         precondition(
-            phase != .active || (isPrimary && missing.isEmpty && info.isComplete),
-            "group \(id) serves with \(missing.count) objects missing")
+            phase != .active || (isPrimary && info.isComplete), "group \(id) serves from an incomplete copy: \(info)")
         precondition(committedThrough <= info.lastUpdate, "group \(id) committed \(committedThrough) of \(info)")
     }
 }

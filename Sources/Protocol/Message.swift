@@ -6,9 +6,10 @@ public enum Message: Sendable {
     case operationReply(OperationReply)
     case group(GroupMessage)
     case monitor(MonitorMessage)
+    case heartbeat(Heartbeat)
 
     private enum Kind: UInt8 {
-        case operation = 1, operationReply, group, monitor
+        case operation = 1, operationReply, group, monitor, heartbeat
     }
 
     /// The message as bytes: a kind, then its encoding.
@@ -27,6 +28,9 @@ public enum Message: Sendable {
         case .monitor(let message):
             writer.writeU8(Kind.monitor.rawValue)
             message.encode(into: &writer)
+        case .heartbeat(let heartbeat):
+            writer.writeU8(Kind.heartbeat.rawValue)
+            heartbeat.encode(into: &writer)
         }
         return writer.finish()
     }
@@ -41,6 +45,7 @@ public enum Message: Sendable {
         case .operationReply: self = .operationReply(try OperationReply(from: &reader))
         case .group: self = .group(try GroupMessage(from: &reader))
         case .monitor: self = .monitor(try MonitorMessage(from: &reader))
+        case .heartbeat: self = .heartbeat(try Heartbeat(from: &reader))
         }
         try reader.expectEnd()
     }
@@ -63,6 +68,7 @@ public enum Message: Sendable {
             default: 256
             }
         case .monitor: 256
+        case .heartbeat: 32
         }
     }
 }

@@ -8,7 +8,8 @@ struct OSDCommand: AsyncParsableCommand {
         discussion: "`nacre osd --data DIR` runs an OSD; the subcommands ask the cluster.",
         subcommands: [
             OSDRunCommand.self, Tree.self, List.self, Stat.self, Dump.self, Usage.self, Map.self, In.self, Out.self,
-            Down.self, Remove.self, Purge.self, Reweight.self, PrimaryAffinity.self, UpmapItems.self,
+            Down.self, Remove.self, Purge.self, Lost.self, OkToStop.self, SafeToDestroy.self, Reweight.self,
+            PrimaryAffinity.self, UpmapItems.self,
             RemoveUpmapItems.self, Balance.self, GetMap.self, GetCRUSHMap.self, SetCRUSHMap.self, CRUSHCommand.self,
             PoolCommand.self, StoreCommand.self,
         ], defaultSubcommand: OSDRunCommand.self)
@@ -95,5 +96,32 @@ struct OSDCommand: AsyncParsableCommand {
         func run() async throws {
             try await asking.administrate { try await $0.mark(.purge, osds, isSure: yesIReallyMeanIt) }
         }
+    }
+
+    struct Lost: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give up what only OSDs that are down have, so that groups go on without.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @Flag(help: "Yes.") var yesIReallyMeanIt = false
+        @OptionGroup var asking: AskingOptions
+        func run() async throws {
+            try await asking.administrate { try await $0.mark(.lost, osds, isSure: yesIReallyMeanIt) }
+        }
+    }
+
+    struct OkToStop: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "ok-to-stop", abstract: "Say whether OSDs can be stopped while every group goes on serving.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.ask(.okToStop, osds) } }
+    }
+
+    struct SafeToDestroy: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "safe-to-destroy", abstract: "Say whether everything that OSDs have is whole elsewhere.")
+        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.ask(.safeToDestroy, osds) } }
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import PlacementGroup
 import Simulation
 
 /// `simulate --seeds A-B [--steps N] [--trace]`: runs whole clusters under seeds and says which failed. A seed replays
@@ -36,17 +37,22 @@ struct Simulate {
         run(seeds, steps: steps, trace: trace, ignoresFlushes: ignoresFlushes)
     }
 
+    /// Ways that only the groups' own simulation takes, or that need disks that fail.
+    static let takenElsewhere: Set<RareBranch> = [.unfound, .readRepaired, .backfillResumed]
+
     static func run(_ seeds: ClosedRange<UInt64>, steps: Int, trace: Bool, ignoresFlushes: Bool) {
         var failed = 0
         var operations = 0
         var faults: [String: Int] = [:]
+        var branches: [RareBranch: Int] = [:]
         for seed in seeds {
             do {
                 let cluster = try SimulatedCluster(
-                    seed: seed, osds: 3 + Int(seed % 2), trace: trace, ignoresFlushes: ignoresFlushes)
+                    seed: seed, osds: 3 + Int(seed % 4), trace: trace, ignoresFlushes: ignoresFlushes)
                 let problems = try cluster.check(steps: steps)
                 operations += cluster.operations
                 faults.merge(cluster.faults) { $0 + $1 }
+                branches.merge(cluster.branches) { $0 + $1 }
                 if trace { for line in cluster.lines { print(line) } }
                 if !ignoresFlushes { for problem in problems { print(problem) } }
                 if problems.isEmpty == ignoresFlushes { failed += 1 }
@@ -57,6 +63,13 @@ struct Simulate {
         }
         let counts = faults.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
         print("\(seeds.count) seeds, \(operations) operations, \(counts)")
+        print(RareBranch.allCases.map { "\(branches[$0, default: 0]) × \($0)" }.joined(separator: ", "))
+        // A way that no seed of many took is a way that was not tested.
+        let untaken = RareBranch.allCases.filter { branches[$0, default: 0] == 0 && !Self.takenElsewhere.contains($0) }
+        if seeds.count >= 40, !untaken.isEmpty, !ignoresFlushes {
+            print("no seed came to: \(untaken.map(\.rawValue).joined(separator: ", "))")
+            exit(1)
+        }
         print("\(seeds.count - failed) passed, \(failed) failed")
         exit(failed == 0 ? 0 : 1)
     }

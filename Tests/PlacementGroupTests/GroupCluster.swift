@@ -17,14 +17,53 @@ final class GroupHost: GroupEnvironment {
     var early: [(from: OSDID, message: GroupMessage)] = []
     var earlyRequests: [(OperationRequest, ClientHandle)] = []
     var reads: [(ObjectID, UInt64, Int, UInt32, GroupSlot)] = []
+    var turns: [(kind: TurnKind, group: GroupSlot, isGranted: Bool)] = []
+    var recoveries = 0
+    var starved: [GroupSlot] = []
 
     init(osd: OSDID, cluster: GroupCluster) {
         self.osd = osd
         self.cluster = cluster
     }
 
-    var nowMilliseconds: UInt64 { 0 }
+    var nowMilliseconds: UInt64 { cluster.now }
+    var leaseEnd = UInt64.max
+    var promises: [OSDID: UInt32] = [:]
+    /// Reads that fail from now on.
+    var failingReads = 0
     var isFull: Bool { false }
+    func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
+    func requestActing(_ osds: [OSDID]?, for group: PGID) {
+        if let osds { cluster.actingWanted.append((osd, incarnation, group, osds)) }
+    }
+    func requestTurn(_ kind: TurnKind, for group: GroupSlot) {
+        if let turn = turns.first(where: { $0.kind == kind && $0.group == group }) {
+            if turn.isGranted { groups[Int(group.index)].turnGranted(kind) }
+        } else {
+            turns.append((kind, group, false))
+        }
+    }
+    func releaseTurn(_ kind: TurnKind, for group: GroupSlot) {
+        turns.removeAll { $0.kind == kind && $0.group == group }
+    }
+    func beginRecovery(for group: GroupSlot) -> Bool {
+        if recoveries >= 3 {
+            if !starved.contains(group) { starved.append(group) }
+            return false
+        }
+        recoveries += 1
+        return true
+    }
+    func endRecovery() { recoveries -= 1 }
+    var tuning: GroupTuning {
+        var tuning = GroupTuning()
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (16, 8, 24, 2)
+        return tuning
+    }
+    func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
+    func leaseEnd(from members: [OSDID]) -> UInt64 { members.isEmpty ? .max : leaseEnd }
+    func promise(to primary: OSDID) -> UInt32 { promises[primary] ?? 0 }
+    func isKnownDead(_ osd: OSDID) -> Bool { !cluster.undead.contains(osd) }
     func name(of client: ClientHandle) -> String? { "client" }
     func isUp(_ osd: OSDID) -> Bool { cluster.epochs[Int(epoch.rawValue)].up.contains(osd) }
 
@@ -69,11 +108,16 @@ final class GroupHost: GroupEnvironment {
     /// Creates the groups from the store and goes through the maps up to the newest.
     func start() {
         epoch = Epoch(1)
+        turns.removeAll()
+        starved.removeAll()
+        recoveries = 0
         let first = cluster.epochs[1]
         groups = cluster.groups.enumerated().map { index, id in
             PlacementGroup(
                 id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool,
-                intervals: IntervalHistory(pool: cluster.pool, placement: first.placement(id)), environment: self)
+                intervals: IntervalHistory(
+                    pool: cluster.pool, placement: first.placement(id), upThru: first.upThru(of: id)),
+                environment: self)
         }
         isServing = false
         if first.incarnations[osd] == incarnation, first.up.contains(osd) { serve() }
@@ -89,7 +133,9 @@ final class GroupHost: GroupEnvironment {
         epoch = epoch.next
         let record = cluster.epochs[Int(epoch.rawValue)]
         for group in groups {
-            group.advance(to: epoch, pool: cluster.pool, placement: record.placement(group.id))
+            group.advance(
+                to: epoch, pool: cluster.pool, placement: record.placement(group.id),
+                upThru: record.upThru(of: group.id))
         }
         if !isServing, record.up.contains(osd), record.incarnations[osd] == incarnation { serve() }
         let held = early
@@ -113,6 +159,10 @@ final class GroupHost: GroupEnvironment {
 
     func completeRead(at index: Int) {
         let (object, offset, length, number, slot) = reads.remove(at: index)
+        if failingReads > 0 {
+            failingReads -= 1
+            return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
+        }
         let data = store.current.objects[object]?.data ?? []
         let slice = data.dropFirst(Int(offset)).prefix(length)
         groups[Int(slot.index)].readCompleted(number, .data(Bytes(Array(slice))))
@@ -126,11 +176,16 @@ final class GroupCluster {
         var up: Set<OSDID>
         var incarnations: [OSDID: Int]
         var raw: [PGID: [OSDID]]
+        var upThru: [OSDID: Epoch] = [:]
+        var temporary: [PGID: [OSDID]] = [:]
 
         func placement(_ group: PGID) -> OSDMap.Placement {
             let up = (raw[group] ?? []).filter { self.up.contains($0) }
-            return OSDMap.Placement(up: up, acting: up)
+            let temporary = (temporary[group] ?? []).filter { self.up.contains($0) }
+            return OSDMap.Placement(up: up, acting: temporary.isEmpty ? up : temporary)
         }
+
+        func upThru(of group: PGID) -> Epoch { placement(group).primary.flatMap { upThru[$0] } ?? .none }
     }
 
     struct Operation {
@@ -148,6 +203,13 @@ final class GroupCluster {
     var requests: [(request: OperationRequest, to: OSDID, incarnation: Int)] = []
     var replies: [OperationReply] = []
     var clientEpoch = Epoch(1)
+    var actingWanted: [(osd: OSDID, incarnation: Int, group: PGID, osds: [OSDID])] = []
+    var branches: [RareBranch: Int] = [:]
+    var now: UInt64 = 0
+    /// OSDs that are down without proof that their processes have ended.
+    var undead: Set<OSDID> = []
+    var minSize: UInt8?
+    var upThruWanted: [(osd: OSDID, incarnation: Int, epoch: Epoch)] = []
     /// The one operation under way on each object.
     var pending: [ObjectID: Operation] = [:]
     /// The last acknowledged value of each object.
@@ -189,13 +251,15 @@ final class GroupCluster {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<45: deliver()
         case 45..<65: completeDisk()
-        case 65..<70: completeRead()
+        case 65..<69: completeRead()
+        case 69: grantTurn()
         case 70..<78: deliverRequest()
         case 78..<84: advanceSomeone()
         case 84..<95: startOperation()
         case 95..<97 where faults: crashOrRestart()
         case 97 where faults: changePlacement()
         case 98 where faults: resetSession()
+        case 99: Bool.random(using: &random) ? commitUpThru() : commitActing()
         default: handleReplies()
         }
         handleReplies()
@@ -308,8 +372,10 @@ final class GroupCluster {
     }
 
     private func crashOrRestart() {
-        let host = hosts.randomElement(using: &random)!
         let newest = epochs[epochs.count - 1]
+        // Mostly one is away, for long enough that the others write without it.
+        let away = hosts.filter { !$0.isRunning }
+        let host = away.isEmpty || random.chance(35) ? hosts.randomElement(using: &random)! : away[0]
         if host.isRunning {
             host.isRunning = false
             let pendingCount = host.store.pending.count
@@ -317,13 +383,17 @@ final class GroupCluster {
             host.early.removeAll()
             host.earlyRequests.removeAll()
             host.reads.removeAll()
+            // What it has sent may be lost with it.
+            if random.chance(60) {
+                for other in hosts.indices { links[Int(host.osd.rawValue) * hosts.count + other].removeAll() }
+            }
             if random.chance(50) { newEpoch { $0.up.remove(host.osd) } }
         } else {
             restart(host, newest)
         }
     }
 
-    private func restart(_ host: GroupHost, _ newest: EpochRecord) {
+    func restart(_ host: GroupHost, _ newest: EpochRecord) {
         if newest.up.contains(host.osd) { newEpoch { $0.up.remove(host.osd) } }
         host.incarnation += 1
         host.isRunning = true
@@ -332,6 +402,53 @@ final class GroupCluster {
             $0.up.insert(host.osd)
             $0.incarnations[host.osd] = host.incarnation
         }
+    }
+
+    /// The monitors answer one request, if its OSD is still up in that run.
+    func commitUpThru() {
+        guard !upThruWanted.isEmpty else { return }
+        let (osd, incarnation, epoch) = upThruWanted.removeFirst()
+        let newest = epochs[epochs.count - 1]
+        guard newest.up.contains(osd), newest.incarnations[osd] == incarnation, newest.upThru[osd] ?? .none < epoch
+        else { return }
+        newEpoch { $0.upThru[osd] = epoch }
+    }
+
+    func commitActing() {
+        guard !actingWanted.isEmpty else { return }
+        let (osd, incarnation, group, osds) = actingWanted.removeFirst()
+        let newest = epochs[epochs.count - 1]
+        guard newest.up.contains(osd), newest.incarnations[osd] == incarnation,
+            newest.placement(group).primary == osd, newest.temporary[group] ?? [] != osds
+        else { return }
+        newEpoch { $0.temporary[group] = osds.isEmpty ? nil : osds }
+    }
+
+    /// One turn of each kind is given at a time, and a group that found no room for another object hears when there is.
+    private func grantTurn() {
+        guard let host = hosts.filter({ $0.isRunning && $0.isServing }).randomElement(using: &random) else { return }
+        _ = tend(host)
+    }
+
+    /// True when something was granted.
+    func tend(_ host: GroupHost, ticks: Bool = true) -> Bool {
+        guard host.isServing else { return false }
+        var hasGranted = false
+        for kind in [TurnKind.filling, .beingFilled] {
+            guard let index = host.turns.firstIndex(where: { $0.kind == kind }), !host.turns[index].isGranted
+            else { continue }
+            host.turns[index].isGranted = true
+            hasGranted = true
+            host.groups[Int(host.turns[index].group.index)].turnGranted(kind)
+        }
+        let starved = host.starved
+        host.starved.removeAll()
+        for slot in starved { host.groups[Int(slot.index)].recoveryMayGoOn() }
+        for group in host.groups {
+            if ticks { group.tick() }
+            group.leaseTick()
+        }
+        return hasGranted || (!starved.isEmpty && host.starved.isEmpty)
     }
 
     private func changePlacement() {
@@ -368,8 +485,14 @@ final class GroupCluster {
     private var isQuiet: Bool {
         let newest = epochs.count - 1
         return clientEpoch.rawValue == UInt32(newest) && pending.isEmpty && links.allSatisfy(\.isEmpty)
-            && requests.isEmpty && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
-            && groups.allSatisfy { phase(of: $0) == .active }
+            && requests.isEmpty && upThruWanted.isEmpty && actingWanted.isEmpty
+            && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
+            && groups.allSatisfy { isClean($0) }
+    }
+
+    func isClean(_ group: PGID) -> Bool {
+        guard let primary = epochs[epochs.count - 1].placement(group).primary else { return false }
+        return hosts[Int(primary.rawValue)].groups[Int(group.seed)].statistics.state == .activeClean
     }
 
     func phase(of group: PGID) -> PlacementGroup<GroupHost>.Phase? {
@@ -379,7 +502,9 @@ final class GroupCluster {
 
     func checkEnd(seed: UInt64) {
         for group in groups {
-            #expect(phase(of: group) == .active, "group \(group) at the end, seed \(seed)")
+            #expect(
+                isClean(group),
+                "seed \(seed): \(hosts.map { $0.groups[Int(group.seed)].summary }.joined(separator: "\n"))")
             let acting = epochs[epochs.count - 1].placement(group).acting
             let contents = acting.map { osd in
                 hosts[Int(osd.rawValue)].store.durable.objects.filter { pool.group(ofHash: $0.key.hash) == group }

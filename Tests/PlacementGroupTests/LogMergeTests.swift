@@ -128,7 +128,7 @@ import Wire
         log.trim(to: v(1, 3))
         log.rewind(to: v(1, 8))
         #expect(log.tail == v(1, 3) && log.head == v(1, 8))
-        #expect(log.version(of: RequestID(client: 9, number: 3)) == nil)
+        #expect(log.version(of: RequestID(client: 9, number: 3)) == v(1, 3))
         #expect(log.version(of: RequestID(client: 9, number: 9)) == nil)
         #expect(log.version(of: RequestID(client: 9, number: 5)) == v(1, 5))
         #expect(log.reaches(v(1, 3)) && log.reaches(v(1, 8)) && !log.reaches(v(1, 2)) && !log.reaches(v(2, 5)))

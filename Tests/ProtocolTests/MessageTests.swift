@@ -31,13 +31,16 @@ import Wire
         let bodies: [GroupMessage.Body] = [
             .replicate(entry: entry, operations: transaction, trimTo: v(1)), .replicated(v(2), isFull: true),
             .queryInfo,
-            .info(info), .queryLog(since: v(1)), .log(info, entries: [entry], missing: missing),
+            .info(info, leases: [LeasePromise(primary: OSDID(1), remaining: 5)]), .queryLog(since: v(1)),
+            .log(info, entries: [entry], missing: missing),
             .activate(
-                Activation(info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object])),
+                Activation(
+                    info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object],
+                    requests: [RecordedRequest(request: RequestID(client: 1, number: 2), version: v(1), errno: 17)])),
             .activated, .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
             .cannotPush(object, need: v(2)), .scan(after: object, limit: 10),
-            .scanned([ObjectVersion(object, v(2))], more: true), .backfilled(lastUpdate: v(2)), .backfillStored,
-            .started(Epoch(4)),
+            .scanned([ObjectVersion(object, v(2))], more: true), .backfillProgress(object), .backfilled,
+            .backfillStored, .reserve, .reserved(true), .started(Epoch(4)), .clean(Epoch(4)), .remove,
         ]
         let steps: [ObjectOperation] = [
             .read(offset: 1, length: 2), .stat, .getAttribute(name: "a"), .getOmap(keys: [Bytes("k")]),
@@ -61,7 +64,11 @@ import Wire
                     groups: [
                         GroupStatistics(group: group, state: .down, waitingFor: [OSDID(2)], lastUpdate: v(2))
                     ])),
-            .leaving(OSDID(1), incarnation: 5),
+            .leaving(OSDID(1), incarnation: 5), .alive(OSDID(1), incarnation: 5, epoch: Epoch(3)),
+            .failureWithdrawn(
+                OSDFailure(
+                    reporter: OSDID(1), target: OSDID(2), incarnation: 5, evidence: .silent(milliseconds: 7))),
+            .acting(OSDID(1), incarnation: 5, [ActingRequest(group: group, osds: [OSDID(2)])]),
             .command(CommandRequest(number: 1, words: ["osd", "tree"], arguments: ["format": "json"])),
             .commandReply(CommandReply(number: 1, errno: 2, message: "no", output: Bytes("{}"))),
         ]
@@ -71,6 +78,7 @@ import Wire
                     OperationRequest(
                         id: RequestID(client: 1, number: 2), epoch: Epoch(4), group: group, object: object, steps: steps
                     )),
+                .heartbeat(Heartbeat(isReply: true, stamp: 1, epoch: Epoch(2), lease: 3)),
                 .operationReply(OperationReply(number: 1, outcome: .misdirected(Epoch(9)))),
                 .operationReply(
                     OperationReply(number: 1, outcome: .done(errno: 0), version: v(2), outputs: [Bytes("o")])),

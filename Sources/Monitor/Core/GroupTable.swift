@@ -68,6 +68,8 @@ struct ClusterView {
     struct GroupState {
         var id: PGID
         var group: GroupTable.Group
+        /// What the primary says of the acting set that the map has now; nil when it has not spoken.
+        var said: GroupStatistics.State?
         /// The state of the field, or `unknown`.
         var name: String
         var isServing: Bool
@@ -94,9 +96,10 @@ struct ClusterView {
         if let primary = group.placement.primary, let report = watch.reports[primary],
             report.statistics.epoch >= group.since, let said = report.groups[id]
         {
+            state.said = said.state
             state.name = said.state.text
-            state.isServing = [.activeClean, .recovering, .backfilling].contains(said.state)
-            state.isDegraded = [.undersized, .recovering, .backfilling].contains(said.state)
+            state.isServing = said.state.contains(.active)
+            state.isDegraded = !said.state.isDisjoint(with: [.undersized, .degraded])
             state.waitingFor = said.waitingFor.isEmpty && !state.isServing ? missing : said.waitingFor
             state.lastUpdate = said.lastUpdate
         } else {

@@ -27,8 +27,8 @@ extension MonitorCore {
         }
         if record.isUp, record.incarnation == boot.incarnation { return true }
         if record.isUp {
-            record.isUp = false
-            record.downAt = draft.epoch
+            // The disk can be opened by one process at a time, so the run before this one has ended.
+            record.markDown(in: draft.epoch, isDead: true)
             draft.settle(boot.id, record)
             return false
         }
@@ -36,9 +36,56 @@ extension MonitorCore {
         record.incarnation = boot.incarnation
         record.endpoint = boot.endpoint
         record.upFrom = draft.epoch
+        if record.isAutomaticallyOut {
+            record.isAutomaticallyOut = false
+            record.reweight = OSDRecord.fullReweight
+        }
         draft.settle(boot.id, record)
         environment.note("\(boot.id) is up in epoch \(draft.epoch) at \(boot.endpoint)")
         return true
+    }
+
+    /// Gives a group the temporary acting set that its primary asks for. The primary asks again if the map has moved on.
+    func judgeActing(_ request: ActingRequest, by osd: OSDID, _ incarnation: UInt64, _ draft: inout MapDraft) {
+        let map = draft.map
+        guard let record = map.osds[osd], record.isUp, record.incarnation == incarnation,
+            let pool = map.pools[request.group.pool], request.group.seed < pool.groupCount,
+            request.osds.count <= Int(pool.size), Set(request.osds).count == request.osds.count,
+            request.osds.allSatisfy({ map.isUp($0) }), map.exceptions.temporary[request.group] ?? [] != request.osds,
+            map.placement(of: request.group).primary == osd
+        else { return }
+        var changes = GroupExceptions()
+        changes.temporary[request.group] = request.osds
+        draft.set(changes)
+    }
+
+    /// Takes a report: proof of death counts at once, silence when enough others say the same.
+    func take(_ failure: OSDFailure) {
+        if failure.evidence == .refused {
+            let reason = "\(failure.reporter) lost its connection and was refused"
+            return want(.down(failure.target, incarnation: failure.incarnation, reason: reason, isDead: true))
+        }
+        guard let record = map.osds[failure.target], record.isUp, record.incarnation == failure.incarnation else {
+            return
+        }
+        accusations.take(failure, now: environment.nowMilliseconds, forgetAfter: times.accusation)
+        let accusers = accusations.accusers(of: failure.target).filter { map.isUp($0) }
+        let domains = FailureDomains(map)
+        guard Set(accusers.map { domains[$0] }).count >= domains.needed(against: failure.target) else { return }
+        let reason = "\(accusers.map(\.description).joined(separator: ", ")) hear nothing from it"
+        want(.down(failure.target, incarnation: failure.incarnation, reason: reason, isDead: false))
+    }
+
+    /// Marks an OSD out that is down for too long, unless that would leave a whole failure domain, or the cluster, without
+    /// any that is in.
+    func judgeOut(_ osd: OSDID, _ incarnation: UInt64, _ draft: inout MapDraft) {
+        guard var record = draft.map.osds[osd], !record.isUp, record.isIn, record.incarnation == incarnation,
+            draft.map.osdsInOrder.contains(where: { $0.id != osd && $0.record.isIn && $0.record.isUp })
+        else { return }
+        record.isAutomaticallyOut = true
+        record.reweight = 0
+        draft.set(osd, record)
+        environment.note("\(osd) is marked out in epoch \(draft.epoch): it is down for \(times.downOut / 1000) s")
     }
 
     /// Keeps the statistics of an OSD that the map says is up in that run.

@@ -23,6 +23,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     let times: MonitorTimes
     var sessions = SessionTable()
     var watch: OSDWatch
+    var accusations = Accusations()
     var groups: GroupTable
     private var waiting: [Change] = []
     private var proposed: Proposal?
@@ -31,7 +32,11 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     /// A change of the map that somebody wants.
     enum Change {
         case boot(OSDBoot, PeerSession)
-        case down(OSDID, incarnation: UInt64, reason: String)
+        case down(OSDID, incarnation: UInt64, reason: String, isDead: Bool)
+        case alive(OSDID, incarnation: UInt64, epoch: Epoch)
+        /// Down for too long.
+        case out(OSDID, incarnation: UInt64)
+        case acting(OSDID, incarnation: UInt64, ActingRequest)
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -105,11 +110,24 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
                 return refuse(session, "a report of \(failure.reporter)")
             }
             guard map.isUp(failure.reporter), failure.target != failure.reporter else { return }
-            let reason = "\(failure.reporter) lost its connection and was refused"
-            want(.down(failure.target, incarnation: failure.incarnation, reason: reason))
+            take(failure)
+        case .failureWithdrawn(let failure):
+            guard session.peer.osd == failure.reporter else {
+                return refuse(session, "a report of \(failure.reporter)")
+            }
+            accusations.withdraw(failure)
+        case .alive(let osd, let incarnation, let epoch):
+            guard session.peer.osd == osd else { return refuse(session, "a sign of life of \(osd)") }
+            want(.alive(osd, incarnation: incarnation, epoch: min(epoch, map.epoch)))
+        case .acting(let osd, let incarnation, let requests):
+            guard session.peer.osd == osd else { return refuse(session, "a wish of \(osd)") }
+            for request in requests where waiting.count < MonitorBounds.waitingChanges {
+                enqueue(.acting(osd, incarnation: incarnation, request))
+            }
+            proposeWaiting()
         case .leaving(let osd, let incarnation):
             guard session.peer.osd == osd else { return refuse(session, "the leave of \(osd)") }
-            want(.down(osd, incarnation: incarnation, reason: "it stopped"))
+            want(.down(osd, incarnation: incarnation, reason: "it stopped", isDead: true))
         case .statistics(let statistics):
             guard session.peer.osd == statistics.id else {
                 return refuse(session, "statistics of \(statistics.id)")
@@ -129,12 +147,16 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         let now = environment.nowMilliseconds
         // All that is gone at this tick goes down in one epoch.
         for osd in watch.gone(now: now, reconnect: times.reconnect) {
-            enqueue(.down(osd.id, incarnation: osd.incarnation, reason: "its session with the monitor broke"))
+            let reason = "its session with the monitor broke"
+            enqueue(.down(osd.id, incarnation: osd.incarnation, reason: reason, isDead: false))
         }
         for (osd, record) in map.osdsInOrder where record.isUp {
             guard watch.isSilent(osd, now: now, grace: times.grace) else { continue }
             let reason = "it said nothing for \(times.grace) ms"
-            enqueue(.down(osd, incarnation: record.incarnation, reason: reason))
+            enqueue(.down(osd, incarnation: record.incarnation, reason: reason, isDead: false))
+        }
+        for osd in watch.downTooLong(map, now: now, after: times.downOut) {
+            enqueue(.out(osd.id, incarnation: osd.incarnation))
         }
         proposeWaiting()
         for id in sessions.behind(map.epoch) { tell(id) }
@@ -150,6 +172,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         map = proposal.map
         lastIncrement = (epoch, proposal.entry.increment)
         watch.follow(from: before, to: map, now: environment.nowMilliseconds)
+        accusations.follow(map)
         groups.follow(map, after: before, proposal.increment)
         for id in sessions.subscribers { tell(id) }
         for answer in proposal.answers { send(answer) }
@@ -174,8 +197,14 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case .command: false
         case .boot(let boot, let session):
             waiting.contains { if case .boot(boot, session) = $0 { true } else { false } }
-        case .down(let osd, let incarnation, _):
-            waiting.contains { if case .down(osd, incarnation, _) = $0 { true } else { false } }
+        case .down(let osd, let incarnation, _, let isDead):
+            waiting.contains { if case .down(osd, incarnation, _, isDead) = $0 { true } else { false } }
+        case .out(let osd, let incarnation):
+            waiting.contains { if case .out(osd, incarnation) = $0 { true } else { false } }
+        case .acting(let osd, let incarnation, let request):
+            waiting.contains { if case .acting(osd, incarnation, request) = $0 { true } else { false } }
+        case .alive(let osd, let incarnation, let epoch):
+            waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
     }
 
@@ -219,13 +248,27 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     private func judge(_ change: Change, _ draft: inout MapDraft, _ answers: inout [Answer]) -> Bool {
         switch change {
         case .boot(let boot, let session): return judgeBoot(boot, session, &draft)
-        case .down(let osd, let incarnation, let reason):
+        case .out(let osd, let incarnation):
+            judgeOut(osd, incarnation, &draft)
+            return true
+        case .down(let osd, let incarnation, let reason, let isDead):
             if draft.settled.contains(osd) { return false }
             guard var record = draft.map.osds[osd], record.isUp, record.incarnation == incarnation else { return true }
-            record.isUp = false
-            record.downAt = draft.epoch
+            record.markDown(in: draft.epoch, isDead: isDead)
             draft.settle(osd, record)
             environment.note("\(osd) is marked down in epoch \(draft.epoch): \(reason)")
+            return true
+        case .acting(let osd, let incarnation, let request):
+            judgeActing(request, by: osd, incarnation, &draft)
+            return true
+        case .alive(let osd, let incarnation, let epoch):
+            // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.
+            if draft.settled.contains(osd) { return true }
+            guard var record = draft.map.osds[osd], record.isUp, record.incarnation == incarnation,
+                record.upThru < epoch
+            else { return true }
+            record.upThru = epoch
+            draft.set(osd, record)
             return true
         case .command(let request, let session, let key):
             // The reply may have been made while the same request, sent again, waited.

@@ -23,6 +23,7 @@ struct OSDWatch {
     private(set) var reports: [OSDID: Report] = [:]
     private var heard: [OSDID: UInt64] = [:]
     private var lostSince: [Run: UInt64] = [:]
+    private var downSince: [OSDID: UInt64] = [:]
 
     /// At a monitor's start, everything that is up was heard of just now.
     init(upOSDs: [OSDID], now: UInt64) {
@@ -51,6 +52,22 @@ struct OSDWatch {
     func isSilent(_ osd: OSDID, now: UInt64, grace: UInt64) -> Bool {
         guard let last = heard[osd] else { preconditionFailure("\(osd) is up and was never heard of") }
         return now >= last + grace
+    }
+
+    /// The OSDs that are down and in for longer than that, as far as this run of the monitor knows; 0 for never.
+    mutating func downTooLong(_ map: OSDMap, now: UInt64, after time: UInt64) -> [Run] {
+        guard time > 0 else { return [] }
+        var gone: [Run] = []
+        for (id, record) in map.osdsInOrder {
+            guard !record.isUp, record.isIn, record.downAt != .none else {
+                downSince[id] = nil
+                continue
+            }
+            let since = downSince[id] ?? now
+            downSince[id] = since
+            if now - since >= time { gone.append(Run(id: id, incarnation: record.incarnation)) }
+        }
+        return gone
     }
 
     /// Takes the statistics of an OSD that is up.

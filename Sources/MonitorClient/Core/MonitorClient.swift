@@ -149,7 +149,7 @@ public final class MonitorClient<Environment: MonitorClientEnvironment> {
         switch message {
         case .maps(let update): follow(update)
         case .commandReply(let reply): end(reply.number, .success(reply))
-        case .subscribe, .boot, .failure, .statistics, .leaving, .command:
+        case .subscribe, .boot, .failure, .failureWithdrawn, .alive, .acting, .statistics, .leaving, .command:
             failed("monitor at \(monitors[current]) sent what only monitors receive")
         }
     }

@@ -11,6 +11,8 @@ extension OSDCore: GroupEnvironment {
 
     public var isFull: Bool { !environment.store.canAccept(OSDLimits.headroom, as: .client) }
 
+    public func requestUpThru(_ epoch: Epoch) { wantUpThru(epoch) }
+
     public func isUp(_ osd: OSDID) -> Bool { map?.isUp(osd) ?? false }
 
     public func send(_ message: GroupMessage, to osd: OSDID) {

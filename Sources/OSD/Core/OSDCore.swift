@@ -37,6 +37,16 @@ public final class OSDCore<Environment: OSDEnvironment> {
     private var early: [(message: Message, session: PeerSession)] = []
     private var lastStatistics: UInt64 = 0
     private var lastBoot: UInt64?
+    /// The newest epoch in which a group wants this OSD to be known alive.
+    private var wantedUpThru = Epoch.none
+    /// When the monitor was told so last, and of which epoch.
+    private var lastAlive: (at: UInt64, epoch: Epoch)?
+    var turns = RecoveryTurns()
+    var heartbeats = HeartbeatTable()
+    /// True once the monitor was told that this OSD goes: it answers nobody any more.
+    private(set) var hasLeft = false
+    var acting = ActingWishes()
+    private var lastGroupTick: UInt64 = 0
 
     public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint, environment: Environment) {
         self.id = id
@@ -71,36 +81,71 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// A monitor answers again: it has to hear of this run of the OSD.
     public func monitorFound() {
         lastBoot = nil
+        lastAlive = nil
+        sayAlive()
+    }
+
+    /// What a group asks for; it goes out once for all groups of an epoch.
+    func wantUpThru(_ epoch: Epoch) {
+        wantedUpThru = max(wantedUpThru, epoch)
+        sayAlive()
+    }
+
+    /// Tells the monitor that this OSD lives, when a group waits for that and it was not told of late.
+    private func sayAlive() {
+        guard isUpInMap, let map, let record = map.osds[id], record.upThru < wantedUpThru else {
+            lastAlive = nil
+            return
+        }
+        let now = environment.nowMilliseconds
+        if let last = lastAlive, last.epoch >= wantedUpThru, now - last.at < OSDLimits.aliveInterval { return }
+        // The newest epoch at once: the intervals of other groups begin by then too.
+        lastAlive = (now, map.epoch)
+        environment.tellMonitor(.alive(id, incarnation: incarnation, epoch: map.epoch))
     }
 
     /// The next epoch's map. The first is that of the cluster's first epoch; none may be left out.
     public func mapReceived(_ next: OSDMap) {
         precondition(
             map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
+        if let before = map { strikeLost(before, next) }
         map = next
         for pool in next.poolsInOrder {
             for (group, placement) in zip(pool.groups, next.placements(of: pool)) {
-                follow(group, pool, placement, at: next.epoch)
+                let upThru = placement.primary.flatMap { next.osds[$0]?.upThru } ?? .none
+                follow(group, pool, placement, upThru, at: next.epoch)
             }
         }
         if !isServing, isUpInMap { beginService() }
+        sayAlive()
         updateSessions(next)
         deliverEarly()
     }
 
-    private var isUpInMap: Bool {
+    /// Disks that are gone for good with this epoch are no witnesses of what groups did before.
+    private func strikeLost(_ before: OSDMap, _ next: OSDMap) {
+        for (osd, record) in before.osdsInOrder
+        where next.osds[osd]?.uuid != record.uuid || next.osds[osd]?.lostAt != record.lostAt {
+            for group in groups { group.strike(osd) }
+        }
+    }
+
+    var isUpInMap: Bool {
         guard let record = map?.osds[id] else { return false }
         return record.isUp && record.incarnation == incarnation
     }
 
-    private func follow(_ id: PGID, _ pool: Pool, _ placement: OSDMap.Placement, at epoch: Epoch) {
+    private func follow(
+        _ id: PGID, _ pool: Pool, _ placement: OSDMap.Placement, _ upThru: Epoch, at epoch: Epoch
+    ) {
         if let slot = slots[id] {
-            groups[Int(slot.index)].advance(to: epoch, pool: pool, placement: placement)
+            groups[Int(slot.index)].advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
             return
         }
         let slot = GroupSlot(index: UInt32(groups.count))
         let group = Group(
-            id: id, slot: slot, pool: pool, intervals: IntervalHistory(pool: pool, placement: placement),
+            id: id, slot: slot, pool: pool,
+            intervals: IntervalHistory(pool: pool, placement: placement, upThru: upThru),
             environment: self)
         groups.append(group)
         slots[id] = slot
@@ -123,10 +168,15 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
         guard isServing else { return }
         var wanted = Set<OSDID>()
-        for group in groups where group.intervals.current.acting.contains(id) {
-            wanted.formUnion(group.intervals.current.acting)
+        for group in groups {
+            let interval = group.intervals.current
+            guard interval.acting.contains(id) || interval.up.contains(id) else { continue }
+            wanted.formUnion(interval.acting)
+            wanted.formUnion(interval.up)
         }
-        for osd in wanted.sorted() where osd != id { _ = session(to: osd) }
+        wanted.remove(id)
+        for osd in wanted.sorted() { _ = session(to: osd) }
+        setHeartbeatPeers(wanted)
     }
 
     func session(to osd: OSDID) -> PeerSession? {
@@ -177,6 +227,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
             guard isServing, let map, message.interval <= map.epoch else { return hold(.group(message), session) }
             guard let slot = slots[message.group] else { return }
             groups[Int(slot.index)].received(message, from: osd)
+        case .heartbeat(let heartbeat):
+            guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
+            received(heartbeat, from: osd, on: session)
         case .operationReply, .monitor:
             environment.note("\(id): dropped a message that is not for an OSD")
         }
@@ -201,6 +254,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     private func receive(_ request: OperationRequest, _ session: PeerSession, _ map: OSDMap) {
         // What was sent under a map older than the group's interval is sent again by its client: doing a late copy now could
         // put it between newer ones.
+        guard !hasLeft else { return }
         guard let slot = slots[request.group], groups[Int(slot.index)].isPrimary, isUpInMap,
             request.epoch >= groups[Int(slot.index)].intervals.current.first,
             map.pools[request.group.pool] != nil
@@ -208,6 +262,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
             let reply = OperationReply(number: request.id.number, outcome: .misdirected(map.epoch))
             return environment.send(Message.operationReply(reply).encoded, to: session)
         }
+        turns.clientOperations += 1
         groups[Int(slot.index)].request(request, from: ClientHandle(session: session.number))
     }
 
@@ -236,6 +291,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The turn of the loop is over: what was submitted goes to the disk as one write.
     public func endOfTurn() {
+        grantTurns()
+        tellActing()
         environment.store.endOfTurn()
         storeCompleted()
     }
@@ -245,16 +302,28 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// To be called several times a second.
     public func tick() {
         let now = environment.nowMilliseconds
-        if map != nil, !isUpInMap, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
+        heartbeatTick()
+        for group in groups { group.leaseTick() }
+        if map != nil, !isUpInMap, !hasLeft, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
             lastBoot = now
             environment.tellMonitor(
                 .boot(OSDBoot(id: id, uuid: uuid, incarnation: incarnation, endpoint: endpoint)))
+        }
+        sayAlive()
+        if isServing, now - lastGroupTick >= OSDLimits.groupTick {
+            lastGroupTick = now
+            turns.tick()
+            acting.isTold = false
+            for group in groups { group.tick() }
         }
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
             environment.tellMonitor(.statistics(statistics))
         }
     }
+
+    /// How each group that this OSD leads is, in a line for traces and failing tests.
+    public var groupSummaries: [String] { groups.filter(\.isPrimary).map(\.summary) }
 
     /// How the OSD and the groups it leads are.
     public var statistics: OSDStatistics {
@@ -266,6 +335,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The monitor is told that this OSD goes, so that nobody waits for it.
     public func leave() {
+        // Others take its word as proof of its end, so not even a read that waits may be answered from here on.
+        hasLeft = true
+        for group in groups { group.giveUpLease() }
         environment.tellMonitor(.leaving(id, incarnation: incarnation))
     }
 

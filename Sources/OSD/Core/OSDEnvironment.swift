@@ -1,6 +1,7 @@
 import ClusterMap
 import KeyValueStore
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -11,6 +12,10 @@ public protocol OSDEnvironment: AnyObject {
     associatedtype Keys: KeyValueStore
 
     var store: ObjectStore<Device, Keys> { get }
+    /// The times after which the OSD acts.
+    var times: OSDTimes { get }
+    /// How much a group keeps and does at a time.
+    var tuning: GroupTuning { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
 
@@ -24,6 +29,8 @@ public protocol OSDEnvironment: AnyObject {
     func stop(because reason: String)
     /// A line for the administrator.
     func note(_ text: String)
+    /// Something rare has happened; for tests to count.
+    func occurred(_ branch: RareBranch)
 }
 
 /// A session with another daemon or a client, by a number that the environment gave it.
@@ -41,6 +48,19 @@ public enum PeerName: Hashable, Sendable {
     case client(String)
 }
 
+/// The times after which an OSD acts, in milliseconds of its monotonic clock.
+public struct OSDTimes: Hashable, Sendable {
+    /// Between two heartbeats to those it shares groups with.
+    public var heartbeat: UInt64 = 1000
+    /// A peer that answers none for this long is reported.
+    public var grace: UInt64 = 6000
+    /// For how long a heartbeat's answer lets the asker serve reads; less than the grace, more than a few heartbeats.
+    public var lease: UInt64 = 5000
+
+    /// The times of production.
+    public init() {}
+}
+
 /// The limits of an OSD, in one place.
 public enum OSDLimits {
     /// Messages of an interval that this OSD's map has not reached yet.
@@ -49,6 +69,16 @@ public enum OSDLimits {
     public static let statisticsInterval: UInt64 = 1000
     /// Milliseconds after which a boot that the map does not show is announced again.
     public static let bootInterval: UInt64 = 2000
+    /// Milliseconds after which the monitor is asked again to commit that this OSD lives.
+    public static let aliveInterval: UInt64 = 1000
+    /// Groups of this OSD that fill others at a time, and copies on this OSD that are filled at a time.
+    public static let fills = 2
+    /// Objects that are brought back at a time while clients are quiet, and while they are not.
+    public static let recoveries = (idle: 16, busy: 3)
+    /// Client operations a second from which on clients are not quiet.
+    public static let busyOperations = 20
+    /// Milliseconds between two looks of the groups at what may have been lost.
+    public static let groupTick: UInt64 = 1000
     /// Bytes of client data that must fit besides what is in flight, or the OSD counts as full.
     public static let headroom = 4 << 20
 }

@@ -6,6 +6,7 @@ import Messenger
 import MonitorClient
 import NIOCore
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -100,6 +101,12 @@ extension OSDShell: OSDEnvironment {
         isStopped = true
         whenStopped?(reason)
     }
+
+    var tuning: GroupTuning { GroupTuning() }
+
+    var times: OSDTimes { OSDTimes() }
+
+    func occurred(_ branch: RareBranch) {}
 
     func note(_ text: String) { logger.info("\(text)") }
 }

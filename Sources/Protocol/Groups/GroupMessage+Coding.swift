@@ -1,9 +1,11 @@
+import ClusterMap
 import Wire
 
 extension GroupMessage {
     private enum Tag: UInt8 {
         case replicate = 1, replicated, queryInfo, info, queryLog, log, activate, activated, pull, push, pushed
-        case cannotPush, scan, scanned, backfilled, backfillStored, started
+        case cannotPush, scan, scanned, backfillProgress, backfilled, backfillStored, reserve, reserved, started, clean
+        case remove
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -21,9 +23,10 @@ extension GroupMessage {
             version.encode(into: &writer)
             writer.writeBool(isFull)
         case .queryInfo: tag(.queryInfo, &writer)
-        case .info(let info):
+        case .info(let info, let leases):
             tag(.info, &writer)
             info.encode(into: &writer)
+            writer.writeArray(leases) { $1.encode(into: &$0) }
         case .queryLog(let since):
             tag(.queryLog, &writer)
             since.encode(into: &writer)
@@ -56,10 +59,19 @@ extension GroupMessage {
             tag(.scanned, &writer)
             writer.writeArray(objects) { $1.encode(into: &$0) }
             writer.writeBool(more)
-        case .backfilled(let lastUpdate):
-            tag(.backfilled, &writer)
-            lastUpdate.encode(into: &writer)
+        case .backfillProgress(let object):
+            tag(.backfillProgress, &writer)
+            object.encode(into: &writer)
+        case .backfilled: tag(.backfilled, &writer)
         case .backfillStored: tag(.backfillStored, &writer)
+        case .reserve: tag(.reserve, &writer)
+        case .reserved(let isGranted):
+            tag(.reserved, &writer)
+            writer.writeBool(isGranted)
+        case .clean(let epoch):
+            tag(.clean, &writer)
+            writer.writeU32(epoch.rawValue)
+        case .remove: tag(.remove, &writer)
         case .started(let epoch):
             tag(.started, &writer)
             writer.writeU32(epoch.rawValue)
@@ -82,7 +94,12 @@ extension GroupMessage {
             return .replicate(entry: entry, operations: try Transaction(from: &reader), trimTo: trimTo)
         case .replicated: return .replicated(try Version(from: &reader), isFull: try reader.readBool())
         case .queryInfo: return .queryInfo
-        case .info: return .info(try GroupInfo(from: &reader))
+        case .info:
+            let info = try GroupInfo(from: &reader)
+            let leases = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in
+                try LeasePromise(from: &r)
+            }
+            return .info(info, leases: leases)
         case .queryLog: return .queryLog(since: try Version(from: &reader))
         case .log:
             let info = try GroupInfo(from: &reader)
@@ -108,8 +125,13 @@ extension GroupMessage {
                 try ObjectVersion(from: &r)
             }
             return .scanned(objects, more: try reader.readBool())
-        case .backfilled: return .backfilled(lastUpdate: try Version(from: &reader))
+        case .backfillProgress: return .backfillProgress(try ObjectID(from: &reader))
+        case .backfilled: return .backfilled
         case .backfillStored: return .backfillStored
+        case .reserve: return .reserve
+        case .reserved: return .reserved(try reader.readBool())
+        case .clean: return .clean(Epoch(try reader.readU32()))
+        case .remove: return .remove
         case .started: return .started(Epoch(try reader.readU32()))
         }
     }
@@ -132,6 +154,9 @@ extension Activation {
         removals = try reader.readArray(atMost: GroupLimits.missingObjects) { r throws(WireError) in
             try ObjectID(from: &r)
         }
+        requests = try reader.readArray(atMost: GroupLimits.requests) { r throws(WireError) in
+            try RecordedRequest(from: &r)
+        }
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -140,6 +165,7 @@ extension Activation {
         writer.writeArray(entries) { $1.encode(into: &$0) }
         writer.writeArray(missing) { $1.encode(into: &$0) }
         writer.writeArray(removals) { $1.encode(into: &$0) }
+        writer.writeArray(requests) { $1.encode(into: &$0) }
     }
 }
 

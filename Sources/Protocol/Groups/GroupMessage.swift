@@ -20,7 +20,8 @@ public struct GroupMessage: Sendable {
         case replicated(Version, isFull: Bool)
         /// Primary → anyone who may have a copy: tell me your info.
         case queryInfo
-        case info(GroupInfo)
+        /// The answer; also what a member outside both sets says on its own, so that its copy is used or removed.
+        case info(GroupInfo, leases: [LeasePromise])
         /// Primary → member: your info, your log after `since` (all of it when `since` is before its tail), your missing set.
         case queryLog(since: Version)
         case log(GroupInfo, entries: [LogEntry], missing: [MissingObject])
@@ -40,12 +41,22 @@ public struct GroupMessage: Sendable {
         /// Primary → member being backfilled: which objects have you after this one?
         case scan(after: ObjectID?, limit: UInt32)
         case scanned([ObjectVersion], more: Bool)
-        /// Primary → member: the copy has every object (of the log's newest version): it is complete.
-        case backfilled(lastUpdate: Version)
+        /// Primary → member being backfilled: everything up to here is right.
+        case backfillProgress(ObjectID)
+        /// Primary → member: the copy has every object: it is complete.
+        case backfilled
         /// Member → primary: that is on disk.
         case backfillStored
-        /// Primary → member: all members are clean under this activation.
+        /// Primary → member: may I fill you now? Answered when it is the group's turn; asked again means the same.
+        case reserve
+        /// Member → primary: it is your turn, or (false) there is no room for more.
+        case reserved(Bool)
+        /// Primary → member: all members have stored the activation of this interval.
         case started(Epoch)
+        /// Primary → member: every copy is complete and where it should be, in this interval.
+        case clean(Epoch)
+        /// Primary of a clean group → someone outside it: remove your copy.
+        case remove
     }
 }
 
@@ -57,10 +68,14 @@ public struct Activation: Sendable {
     public var entries: [LogEntry]
     public var missing: [MissingObject]
     public var removals: [ObjectID]
+    /// For a member whose log is replaced: the requests that are in the log no longer.
+    public var requests: [RecordedRequest]
 
     public init(
-        info: GroupInfo, rewindTo: Version, entries: [LogEntry], missing: [MissingObject], removals: [ObjectID]
+        info: GroupInfo, rewindTo: Version, entries: [LogEntry], missing: [MissingObject], removals: [ObjectID],
+        requests: [RecordedRequest] = []
     ) {
+        self.requests = requests
         self.info = info
         self.rewindTo = rewindTo
         self.entries = entries
@@ -120,6 +135,22 @@ public struct ObjectVersion: Hashable, Sendable {
     }
 }
 
+/// How much a group keeps and does at a time, where that is not fixed by a format. Production uses the values given here;
+/// simulation uses small ones, so that a short run comes to their ends.
+public struct GroupTuning: Hashable, Sendable {
+    /// Entries at which the log is cut.
+    public var logCut = GroupLimits.logEntries - GroupLimits.logSlack
+    /// Entries that are left then.
+    public var logKept = GroupLimits.logEntriesKept
+    /// Requests that are remembered after they left the log, at least.
+    public var requestsKept = GroupLimits.requestsKept
+    /// Objects in the window of a backfill.
+    public var scan = GroupLimits.scan
+
+    /// The values of production.
+    public init() {}
+}
+
 /// The limits of what members say to each other, in one place.
 public enum GroupLimits {
     /// Entries of a log in memory, on disk and in a message. A member further behind than this is backfilled.
@@ -134,8 +165,18 @@ public enum GroupLimits {
     public static let partSize = 4 << 20
     /// Omap entries in one part of an object.
     public static let partEntries = 2048
-    /// Objects in one answer to a scan.
-    public static let scan: UInt32 = 1024
+    /// Objects in one answer to a scan: the window of a backfill, on which writes wait for what is being sent.
+    public static let scan: UInt32 = 128
+    /// Requests that are remembered after they left the log, at least; twice that, and what one trim adds, at most.
+    public static let requestsKept = 3000
+    /// Objects that one step of the removal of a copy takes away.
+    public static let removals = 64
+    /// Remembered requests in one message.
+    public static let requests = 2 * requestsKept + 2 * logEntries
+    /// Writes that some member has not committed; further ones wait, so that the log can always be trimmed.
+    public static let writesInFlight = 3072
+    /// Bytes of omap entries in one part of an object, beyond the first entry.
+    public static let partMetadata = 4 << 20
     /// Requests that wait for a group to serve; further ones are told to try again.
     public static let waitingRequests = 16384
     /// Pushes and pulls a group has under way at once.

@@ -1,8 +1,10 @@
+import ClusterMap
 import Wire
 
 extension MonitorMessage {
     private enum Tag: UInt8 {
-        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply
+        case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply, alive, acting,
+            failureWithdrawn
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -20,6 +22,9 @@ extension MonitorMessage {
         case .failure(let failure):
             tag(.failure, &writer)
             failure.encode(into: &writer)
+        case .failureWithdrawn(let failure):
+            tag(.failureWithdrawn, &writer)
+            failure.encode(into: &writer)
         case .statistics(let statistics):
             tag(.statistics, &writer)
             statistics.encode(into: &writer)
@@ -27,6 +32,16 @@ extension MonitorMessage {
             tag(.leaving, &writer)
             writer.writeI32(osd.rawValue)
             writer.writeU64(incarnation)
+        case .alive(let osd, let incarnation, let epoch):
+            tag(.alive, &writer)
+            writer.writeI32(osd.rawValue)
+            writer.writeU64(incarnation)
+            writer.writeU32(epoch.rawValue)
+        case .acting(let osd, let incarnation, let requests):
+            tag(.acting, &writer)
+            writer.writeI32(osd.rawValue)
+            writer.writeU64(incarnation)
+            writer.writeArray(requests) { $1.encode(into: &$0) }
         case .command(let request):
             tag(.command, &writer)
             request.encode(into: &writer)
@@ -44,8 +59,19 @@ extension MonitorMessage {
         case .maps: self = .maps(try MapUpdate(from: &reader))
         case .boot: self = .boot(try OSDBoot(from: &reader))
         case .failure: self = .failure(try OSDFailure(from: &reader))
+        case .failureWithdrawn: self = .failureWithdrawn(try OSDFailure(from: &reader))
         case .statistics: self = .statistics(try OSDStatistics(from: &reader))
         case .leaving: self = .leaving(OSDID(try reader.readI32()), incarnation: try reader.readU64())
+        case .alive:
+            self = .alive(
+                OSDID(try reader.readI32()), incarnation: try reader.readU64(), epoch: Epoch(try reader.readU32()))
+        case .acting:
+            let (osd, incarnation) = (OSDID(try reader.readI32()), try reader.readU64())
+            self = .acting(
+                osd, incarnation: incarnation,
+                try reader.readArray(atMost: Int(MapLimits.groupsPerPool)) { r throws(WireError) in
+                    try ActingRequest(from: &r)
+                })
         case .command: self = .command(try CommandRequest(from: &reader))
         case .commandReply: self = .commandReply(try CommandReply(from: &reader))
         }

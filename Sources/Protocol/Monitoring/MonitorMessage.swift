@@ -11,6 +11,13 @@ public enum MonitorMessage: Sendable {
     case boot(OSDBoot)
     /// OSD → monitor: this peer's process does not answer.
     case failure(OSDFailure)
+    /// OSD → monitor: the peer that was reported answers again.
+    case failureWithdrawn(OSDFailure)
+    /// OSD → monitor: this run of me lives in this epoch; a map that says so (`up_thru`) is what its groups wait for before
+    /// they serve.
+    case alive(OSDID, incarnation: UInt64, epoch: Epoch)
+    /// OSD → monitor: groups that this run of me leads are to be served by these OSDs (by none: by the up set again).
+    case acting(OSDID, incarnation: UInt64, [ActingRequest])
     /// OSD → monitor, every few seconds: alive, and how things are.
     case statistics(OSDStatistics)
     /// OSD → monitor: I am going, mark me down.
@@ -80,29 +87,27 @@ public struct OSDBoot: Hashable, Sendable {
     }
 }
 
-/// An OSD's report that another is gone.
-public struct OSDFailure: Hashable, Sendable {
-    public var reporter: OSDID
-    public var target: OSDID
-    /// The run of the target that was lost; a later run is not accused.
-    public var incarnation: UInt64
+/// Whom a group's primary wants to serve it; see `MonitorMessage.acting`.
+public struct ActingRequest: Hashable, Sendable {
+    /// Which group.
+    public var group: PGID
+    /// The acting set, primary first; empty for the up set.
+    public var osds: [OSDID]
 
-    public init(reporter: OSDID, target: OSDID, incarnation: UInt64) {
-        self.reporter = reporter
-        self.target = target
-        self.incarnation = incarnation
+    /// A request with these values.
+    public init(group: PGID, osds: [OSDID]) {
+        self.group = group
+        self.osds = osds
     }
 
-    public init(from reader: inout ByteReader) throws(WireError) {
-        reporter = OSDID(try reader.readI32())
-        target = OSDID(try reader.readI32())
-        incarnation = try reader.readU64()
+    init(from reader: inout ByteReader) throws(WireError) {
+        group = try PGID(from: &reader)
+        osds = try reader.readArray(atMost: Int(MapLimits.poolSize)) { r throws(WireError) in OSDID(try r.readI32()) }
     }
 
-    public func encode(into writer: inout ByteWriter) {
-        writer.writeI32(reporter.rawValue)
-        writer.writeI32(target.rawValue)
-        writer.writeU64(incarnation)
+    func encode(into writer: inout ByteWriter) {
+        group.encode(into: &writer)
+        writer.writeArray(osds) { $0.writeI32($1.rawValue) }
     }
 }
 
@@ -147,66 +152,6 @@ public struct OSDStatistics: Sendable {
             w.writeU64(used)
             w.writeArray(groups) { $1.encode(into: &$0) }
         }
-    }
-}
-
-/// How a placement group is, as its primary sees it.
-public struct GroupStatistics: Hashable, Sendable {
-    /// The states that administrators know, in the order of a group's way to service.
-    public enum State: UInt8, Sendable, CaseIterable {
-        /// Finding out what the members have.
-        case peering = 1
-        /// Members of the acting set are down: it waits for them.
-        case undersized = 2
-        /// A member of an older interval that may have newer data is down.
-        case down = 3
-        /// The history is agreed and stored by all; members are being given what they lack.
-        case recovering = 4
-        /// A member is being filled from the beginning.
-        case backfilling = 5
-        /// Serving, with every member equal.
-        case activeClean = 6
-
-        /// The text that `status` shows.
-        public var text: String {
-            switch self {
-            case .peering: "peering"
-            case .undersized: "undersized"
-            case .down: "down"
-            case .recovering: "recovering"
-            case .backfilling: "backfilling"
-            case .activeClean: "active+clean"
-            }
-        }
-    }
-
-    public var group: PGID
-    public var state: State
-    /// The OSDs that the group waits for.
-    public var waitingFor: [OSDID]
-    public var lastUpdate: Version
-
-    public init(group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version) {
-        self.group = group
-        self.state = state
-        self.waitingFor = waitingFor
-        self.lastUpdate = lastUpdate
-    }
-
-    public init(from reader: inout ByteReader) throws(WireError) {
-        group = try PGID(from: &reader)
-        let raw = try reader.readU8()
-        guard let state = State(rawValue: raw) else { throw WireError("unknown group state \(raw)") }
-        self.state = state
-        waitingFor = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in OSDID(try r.readI32()) }
-        lastUpdate = try Version(from: &reader)
-    }
-
-    public func encode(into writer: inout ByteWriter) {
-        group.encode(into: &writer)
-        writer.writeU8(state.rawValue)
-        writer.writeArray(waitingFor) { $0.writeI32($1.rawValue) }
-        lastUpdate.encode(into: &writer)
     }
 }
 

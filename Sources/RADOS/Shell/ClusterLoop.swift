@@ -202,7 +202,7 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
             if let osd = osd(of: session) { objecter.received(reply, from: osd) }
         case .monitor(let message):
             if monitors.owns(session) { monitors.received(message, from: session) }
-        case .operation, .group:
+        case .operation, .group, .heartbeat:
             logger.warning("a client was sent what only OSDs take, from \(session)")
         }
     }

@@ -40,11 +40,11 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     init(cluster: SimulatedCluster) {
         self.cluster = cluster
         identity = Identity(cluster: cluster.id, entity: .client("work"), incarnation: 77)
-        for index in 0..<6 {
+        for index in 0..<20 {
             let object = ObjectName("rbd_data.1.\(index)")
             // Sectors, blocks and large runs: the three ways that data takes through a store.
             let length = [512, 4096, 128 << 10][index % 3]
-            for run in 0..<4 {
+            for run in 0..<2 {
                 registers.append(Register(object: object, offset: UInt64(run * length), length: length))
             }
         }
@@ -52,6 +52,16 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
         monitor = MonitorClient(monitors: [SimulatedCluster.monitorEndpoint], cluster: cluster.id, environment: self)
         monitor.start()
         work()
+    }
+
+    /// What has not been answered, for a failing run.
+    var pendingOperations: [String] {
+        registers.filter(\.isBusy).map { "\($0.writing == nil ? "read" : "write") of \($0.object) at \($0.offset)" }
+    }
+
+    /// An administrator's command; sent again until it is answered.
+    func command(_ words: [String], _ arguments: [String: String]) {
+        _ = monitor.command(words: words, arguments: arguments)
     }
 
     var isIdle: Bool { registers.allSatisfy { !$0.isBusy } }

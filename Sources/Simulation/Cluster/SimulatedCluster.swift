@@ -1,7 +1,9 @@
 import CRUSH
 import ClusterMap
+import Messenger
 import Monitor
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -28,6 +30,8 @@ public final class SimulatedCluster {
     /// Lines of what happened, kept when asked for.
     public private(set) var lines: [String] = []
     private let keepsTrace: Bool
+    /// How often each rare way was taken.
+    public internal(set) var branches: [RareBranch: Int] = [:]
     /// How often each kind of fault has happened.
     public private(set) var faults: [String: Int] = [:]
 
@@ -115,9 +119,38 @@ public final class SimulatedCluster {
         case 40..<70:
             count("connection broken")
             network.cutSomething()
+        case 70..<76: partition()
+        case 76..<82: changeWeight()
         default:
             try startEverything(likely: true)
         }
+    }
+
+    /// Cuts an OSD off from the monitor and the other OSDs, in one direction or both, and the client from the monitor with
+    /// it or not: a primary that does not know it is one no more, and a client that still asks it.
+    private func partition() {
+        let osd = Entity.osd(OSDID(Int32.random(in: 0..<Int32(osds.count), using: &random)))
+        let ways = Int.random(in: 0..<3, using: &random)
+        count(ways == 0 ? "partition" : "partition one way")
+        var cut: [(Entity, Entity)] = []
+        for other in osds.indices.map({ Entity.osd(OSDID(Int32($0))) }) + [.monitor("a")] where other != osd {
+            if ways != 1 { cut.append((osd, other)) }
+            if ways != 2 { cut.append((other, osd)) }
+        }
+        if Bool.random(using: &random) { cut.append((.monitor("a"), .client("work"))) }
+        for (from, to) in cut { network.block(from: from, to: to) }
+        events.after(UInt64.random(in: 1_000_000...15_000_000, using: &random)) { [network] in
+            for (from, to) in cut { network.unblock(from: from, to: to) }
+        }
+        run(milliseconds: UInt64.random(in: 0...9000, using: &random))
+    }
+
+    private func changeWeight() {
+        let osd = Int.random(in: 0..<osds.count, using: &random)
+        let goesOut = Bool.random(using: &random)
+        count(goesOut ? "osd out" : "osd in")
+        client.command(["osd", goesOut ? "out" : "in"], ["ids": "\(osd)"])
+        run(milliseconds: UInt64.random(in: 0...2000, using: &random))
     }
 
     private func killOrStart(_ index: Int) {
@@ -142,9 +175,15 @@ public final class SimulatedCluster {
             run(milliseconds: UInt64.random(in: 1...800, using: &random))
         }
         try startEverything(likely: false)
+        network.unblockAll()
         client.isWorking = false
         var problems: [String] = []
-        if !settle() { problems.append("the cluster did not come to rest: \(states)") }
+        guard settle() else {
+            return client.failures.map { "seed \(seed): \($0)" }
+                + [
+                    "seed \(seed): the cluster did not come to rest, the client has \(client.pendingOperations): \(states)"
+                ]
+        }
         client.readAll()
         if !settle() { problems.append("the last reads did not end: \(states)") }
         problems += client.failures
@@ -158,13 +197,17 @@ public final class SimulatedCluster {
 
     private var states: String {
         let groups = osds.compactMap { $0?.core }.flatMap { core in
-            core.statistics.groups.map { "\($0.group) \($0.state.text) on \(core.id) waits for \($0.waitingFor)" }
+            core.groupSummaries
         }
         return groups.joined(separator: "; ")
     }
 
     private func settle() -> Bool {
-        for _ in 0..<600 {
+        for round in 0..<600 {
+            // Said again: a command whose answer was lost with its monitor may have been done again since.
+            if round % 50 == 0 {
+                client.command(["osd", "in"], ["ids": osds.indices.map(String.init).joined(separator: " ")])
+            }
             run(milliseconds: 100)
             let groups = osds.compactMap { $0?.core }.flatMap { $0.isServing ? $0.statistics.groups : [] }
             if client.isIdle, groups.count == 4, groups.allSatisfy({ $0.state == .activeClean }) { return true }

@@ -45,6 +45,13 @@ final class SimulatedNetwork {
     /// Live sessions in the order of their making, so that a seed always picks the same.
     private var order: [Session] = []
     private var nextID: UInt64 = 1
+    /// Nothing goes from the first to the second.
+    private var blocked: Set<Way> = []
+
+    private struct Way: Hashable {
+        var from: Entity
+        var to: Entity
+    }
 
     init(events: EventQueue, seed: UInt64) {
         self.events = events
@@ -52,6 +59,17 @@ final class SimulatedNetwork {
     }
 
     func listen(_ process: any NetworkProcess, at endpoint: Endpoint) { listeners[endpoint] = process }
+
+    /// Lets nothing go from one to the other for a while; what is sent meanwhile arrives afterwards.
+    func block(from: Entity, to: Entity) { blocked.insert(Way(from: from, to: to)) }
+
+    func unblock(from: Entity, to: Entity) { blocked.remove(Way(from: from, to: to)) }
+
+    func unblockAll() { blocked.removeAll() }
+
+    private func isBlocked(_ from: any NetworkProcess, _ to: any NetworkProcess) -> Bool {
+        !blocked.isEmpty && blocked.contains(Way(from: from.identity.entity, to: to.identity.entity))
+    }
 
     private func newID() -> SessionID {
         nextID += 1
@@ -71,6 +89,11 @@ final class SimulatedNetwork {
     private func attempt(_ session: Session) {
         events.after(latency()) { [self] in
             guard !session.isClosed, session.initiator.isAlive, !session.isConnected else { return }
+            if let acceptor = listeners[session.endpoint],
+                isBlocked(session.initiator, acceptor) || isBlocked(acceptor, session.initiator)
+            {
+                return retry(session)
+            }
             guard let acceptor = listeners[session.endpoint], acceptor.isAlive else {
                 session.initiator.interrupted(session.id, why: .connectionRefused)
                 session.initiator.turnEnded()
@@ -128,8 +151,19 @@ final class SimulatedNetwork {
             guard session.isConnected, session.acceptorID == acceptorID, !session.queues[direction].isEmpty else {
                 return
             }
+            guard let acceptor = session.acceptor else { return }
+            let (sender, receiver) = direction == 0 ? (session.initiator, acceptor) : (acceptor, session.initiator)
+            if isBlocked(sender, receiver) {
+                session.lastDelivery[direction] = events.now + 20_000
+                return events.after(20_000) { [self] in rearm(session, direction, acceptorID) }
+            }
             deliver(session, direction)
         }
+    }
+
+    private func rearm(_ session: Session, _ direction: Int, _ acceptorID: SessionID?) {
+        guard session.isConnected, session.acceptorID == acceptorID else { return }
+        scheduleDelivery(session, direction)
     }
 
     private func deliver(_ session: Session, _ direction: Int) {

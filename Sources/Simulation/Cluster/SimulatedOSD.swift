@@ -3,6 +3,7 @@ import Messenger
 import MonitorClient
 import OSD
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -80,6 +81,13 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     func close(_ session: PeerSession) { cluster.network.close(SessionID(rawValue: session.number), by: self) }
     func tellMonitor(_ message: MonitorMessage) { monitor.send(message) }
     func stop(because reason: String) { preconditionFailure("\(identity.entity) stopped: \(reason)") }
+    var times: OSDTimes { OSDTimes() }
+    var tuning: GroupTuning {
+        var tuning = GroupTuning()
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 200, 1)
+        return tuning
+    }
+    func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
     func note(_ text: String) { cluster.trace("\(identity.entity): \(text)") }
 
     // MARK: NetworkProcess

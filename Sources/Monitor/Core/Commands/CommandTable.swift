@@ -64,6 +64,9 @@ enum CommandTable {
         ["osd", "in"]: .change(OSDCommands.markIn),
         ["osd", "out"]: .change(OSDCommands.markOut),
         ["osd", "down"]: .change(OSDCommands.markDown),
+        ["osd", "lost"]: .change(OSDSafety.lost),
+        ["osd", "ok-to-stop"]: .read(OSDSafety.okToStop),
+        ["osd", "safe-to-destroy"]: .read(OSDSafety.safeToDestroy),
         ["osd", "reweight"]: .change(OSDCommands.reweight),
         ["osd", "primary-affinity"]: .change(OSDCommands.primaryAffinity),
 

@@ -114,6 +114,7 @@ enum OSDCommands {
                 continue
             }
             record.reweight = weight
+            record.isAutomaticallyOut = false
             draft.set(id, record)
             done.append("marked \(word) \(id)")
         }
@@ -132,8 +133,7 @@ enum OSDCommands {
                 done.append("\(id) is down already")
                 continue
             }
-            record.isUp = false
-            record.downAt = draft.epoch
+            record.markDown(in: draft.epoch, isDead: false)
             draft.settle(id, record)
             done.append("marked down \(id)")
         }

@@ -1,0 +1,152 @@
+import Protocol
+import Wire
+
+/// An object on its way to a member.
+struct PushKey: Hashable {
+    var target: OSDID
+    var object: ObjectID
+}
+
+/// How far an object has been sent.
+struct OutgoingPush {
+    var version: Version
+    var size: UInt64
+    /// Tells the reads of this push from those of one that was begun before and given up.
+    var serial: UInt32
+    var offset: UInt64 = 0
+    var omapAfter = Bytes.empty
+    var isFirst = true
+}
+
+/// Objects sent whole between members.
+extension PlacementGroup {
+    func receivedTransfer(_ body: GroupMessage.Body, from: OSDID) {
+        switch body {
+        case .pull(let object, let need):
+            guard from == primary, range.contains(object) else { return }
+            startPush(of: object, at: need, to: from)
+        case .push(let part): if range.contains(part.object) { store(part, from: from) }
+        case .pushed(let object, let version): pushStored(object, version, by: from)
+        case .cannotPush(let object, _): pullFailed(object, from: from)
+        default: preconditionFailure("\(body) moves no object")
+        }
+    }
+
+    // MARK: Sending
+
+    /// Sends an object; `need` is nil when this member, as primary, sends what it has, which may be nothing at all.
+    func startPush(of object: ObjectID, at need: Version?, to target: OSDID) {
+        let version = version(of: object)
+        let key = PushKey(target: target, object: object)
+        if let need, need != version || missing[object] != nil {
+            send(.cannotPush(object, need: need), to: target)
+            return
+        }
+        guard version != .zero, let size = environment.size(of: object) else {
+            send(.push(ObjectPart(object: object, version: .zero, exists: false, size: 0)), to: target)
+            return
+        }
+        nextRead &+= 1
+        pushes[key] = OutgoingPush(version: version, size: size, serial: nextRead)
+        continuePush(key)
+    }
+
+    private func continuePush(_ key: PushKey) {
+        guard let push = pushes[key] else { return }
+        if push.offset < push.size {
+            let length = min(UInt64(GroupLimits.partSize), push.size - push.offset)
+            let number = newRead(PendingRead(purpose: .push(key, serial: push.serial)))
+            environment.read(key.object, offset: push.offset, length: Int(length), number: number, for: slot)
+        } else {
+            sendPart(key, data: .empty)
+        }
+    }
+
+    func pushRead(_ key: PushKey, serial: UInt32, _ outcome: ReadOutcome) {
+        guard let push = pushes[key], push.serial == serial else { return }
+        switch outcome {
+        case .data(let data):
+            sendPart(key, data: data)
+        case .failed:
+            pushes[key] = nil
+            if isPrimary {
+                ownCopyFailed(key.object)
+            } else {
+                send(.cannotPush(key.object, need: push.version), to: key.target)
+            }
+        }
+    }
+
+    private func sendPart(_ key: PushKey, data: Bytes) {
+        guard var push = pushes[key] else { return }
+        var part = ObjectPart(object: key.object, version: push.version, exists: true, size: push.size)
+        part.isFirst = push.isFirst
+        part.offset = push.offset
+        if push.isFirst { part.attributes = environment.attributes(of: key.object) }
+        // What is all zeros need not travel: the object's size alone makes it so.
+        if !data.isAllZero { part.data = data }
+        let entries = environment.omap(
+            of: key.object, after: push.omapAfter, prefix: .empty, limit: GroupLimits.partEntries)
+        var bytes = 0
+        for entry in entries {
+            bytes += entry.key.count + entry.value.count
+            if !part.omap.isEmpty, bytes > GroupLimits.partMetadata { break }
+            part.omap.append(entry)
+        }
+        let isWholeMap = part.omap.count == entries.count && entries.count < GroupLimits.partEntries
+        push.offset += UInt64(data.count)
+        push.isFirst = false
+        if let last = part.omap.last { push.omapAfter = last.key }
+        part.isLast = push.offset >= push.size && isWholeMap
+        send(.push(part), to: key.target)
+        pushes[key] = part.isLast ? nil : push
+        if !part.isLast { continuePush(key) }
+    }
+
+    // MARK: Receiving
+
+    /// Stores a part of an object. With the last part, and not before, the object counts as there: until then it has no
+    /// version, and what is said to be missing is said to be had in none.
+    func store(_ part: ObjectPart, from osd: OSDID) {
+        if isPrimary {
+            guard isActivated, recovery.underway[part.object]?.source == osd else { return }
+        } else {
+            guard phase == .replica(activated: true), osd == primary else { return }
+        }
+        guard part.isFirst || arriving.contains(part.object) else { return }
+        let object = part.object
+        var steps: [Transaction.Operation] = []
+        if part.isFirst {
+            steps.append(.remove(object))
+            if part.exists { steps.append(.touch(object)) }
+            for attribute in part.attributes where attribute.name != ObjectInfo.attribute {
+                steps.append(.setAttribute(object, name: attribute.name, value: attribute.value))
+            }
+            arriving.insert(object)
+        }
+        if !part.data.isEmpty { steps.append(.write(object, offset: part.offset, data: part.data)) }
+        if !part.omap.isEmpty { steps.append(.setOmap(object, entries: part.omap)) }
+        guard part.isLast else {
+            if part.isFirst, let lacking = missing[object], lacking.have != .zero {
+                let next = MissingObject(object: object, need: lacking.need, have: .zero)
+                missing[object] = next
+                steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(next)]))
+            }
+            commit(Transaction(steps), .note)
+            return
+        }
+        arriving.remove(object)
+        if part.exists {
+            steps.append(.truncate(object, size: part.size))
+            steps.append(
+                .setAttribute(object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(part.version)))
+        }
+        if missing.removeValue(forKey: object) != nil {
+            info.missingCount = UInt32(missing.count)
+            let key = GroupKeys.missing(object)
+            steps.append(.removeGroupKeys(id, from: key, to: Bytes(key.array + [0])))
+            steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
+        }
+        commit(Transaction(steps), .objectStored(object, part.version, interval: interval, from: osd))
+    }
+}

@@ -1,0 +1,96 @@
+import ClusterMap
+import Wire
+
+/// How a placement group is, as its primary sees it.
+public struct GroupStatistics: Hashable, Sendable {
+    /// The states that administrators know; a group is in several at once.
+    public struct State: OptionSet, Hashable, Sendable {
+        /// The bits, as on the wire.
+        public let rawValue: UInt32
+
+        /// The states with these bits; bits without a name are kept and not shown.
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+        /// It serves clients.
+        public static let active = State(rawValue: 1 << 0)
+        /// Every object is on every OSD that should have it, and on no other.
+        public static let clean = State(rawValue: 1 << 1)
+        /// Members are given what their logs say they lack.
+        public static let recovering = State(rawValue: 1 << 2)
+        /// A member of an older interval that may have newer data is down.
+        public static let down = State(rawValue: 1 << 3)
+        /// No member that can be reached has some object at its newest version.
+        public static let recoveryUnfound = State(rawValue: 1 << 4)
+        /// Fewer members than the pool's size.
+        public static let undersized = State(rawValue: 1 << 5)
+        /// Some object has fewer copies than the pool's size.
+        public static let degraded = State(rawValue: 1 << 6)
+        /// Served by others than CRUSH chose, until those are filled.
+        public static let remapped = State(rawValue: 1 << 7)
+        /// Finding out what the members have.
+        public static let peering = State(rawValue: 1 << 8)
+        /// Waits for its turn to fill a member.
+        public static let backfillWait = State(rawValue: 1 << 9)
+        /// A member is being filled from the beginning.
+        public static let backfilling = State(rawValue: 1 << 10)
+        /// A member that is to be filled has no room.
+        public static let backfillTooFull = State(rawValue: 1 << 11)
+        /// No complete copy has the newest history.
+        public static let incomplete = State(rawValue: 1 << 12)
+        /// Has agreed on its history and does not serve: fewer members than `min_size`.
+        public static let peered = State(rawValue: 1 << 13)
+
+        /// Waits until the primary of an older interval can serve no more reads.
+        public static let wait = State(rawValue: 1 << 14)
+
+        /// What a healthy group is.
+        public static let activeClean: State = [.active, .clean]
+
+        private static let names: [(State, String)] = [
+            (.active, "active"), (.clean, "clean"), (.recovering, "recovering"), (.down, "down"),
+            (.recoveryUnfound, "recovery_unfound"), (.undersized, "undersized"), (.degraded, "degraded"),
+            (.remapped, "remapped"), (.peering, "peering"), (.backfillWait, "backfill_wait"),
+            (.backfilling, "backfilling"), (.backfillTooFull, "backfill_toofull"), (.incomplete, "incomplete"),
+            (.peered, "peered"), (.wait, "wait"),
+        ]
+
+        /// The text that `status` shows.
+        public var text: String {
+            let words = Self.names.filter { contains($0.0) }.map(\.1)
+            return words.isEmpty ? "unknown" : words.joined(separator: "+")
+        }
+    }
+
+    /// Which group.
+    public var group: PGID
+    /// How it is.
+    public var state: State
+    /// The OSDs that the group waits for.
+    public var waitingFor: [OSDID]
+    /// Its newest write.
+    public var lastUpdate: Version
+
+    /// Statistics with these values.
+    public init(group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version) {
+        self.group = group
+        self.state = state
+        self.waitingFor = waitingFor
+        self.lastUpdate = lastUpdate
+    }
+
+    /// Decodes what `encode` wrote.
+    public init(from reader: inout ByteReader) throws(WireError) {
+        group = try PGID(from: &reader)
+        state = State(rawValue: try reader.readU32())
+        waitingFor = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in OSDID(try r.readI32()) }
+        lastUpdate = try Version(from: &reader)
+    }
+
+    /// The statistics as bytes.
+    public func encode(into writer: inout ByteWriter) {
+        group.encode(into: &writer)
+        writer.writeU32(state.rawValue)
+        writer.writeArray(waitingFor) { $0.writeI32($1.rawValue) }
+        lastUpdate.encode(into: &writer)
+    }
+}

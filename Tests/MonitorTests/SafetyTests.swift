@@ -1,0 +1,84 @@
+import ClusterMap
+import Monitor
+import Protocol
+import Testing
+import Wire
+
+/// When an OSD is taken for dead or given up, and what is asked before.
+@Suite struct SafetyTests {
+    private func silence(_ reporter: TestOSD, _ target: TestOSD) -> OSDFailure {
+        OSDFailure(
+            reporter: reporter.id, target: target.id, incarnation: target.incarnation,
+            evidence: .silent(milliseconds: 6000))
+    }
+
+    @Test func silenceNeedsTwoWitnessesAndProofOne() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        world.receive(.failure(silence(osds[0], osds[2])), from: osds[0].session)
+        world.receive(.failure(silence(osds[0], osds[2])), from: osds[0].session)
+        #expect(world.map.isUp(osds[2].id))
+        world.receive(.failureWithdrawn(silence(osds[0], osds[2])), from: osds[0].session)
+        world.receive(.failure(silence(osds[1], osds[2])), from: osds[1].session)
+        #expect(world.map.isUp(osds[2].id), "what was withdrawn counts no more")
+        world.receive(.failure(silence(osds[0], osds[2])), from: osds[0].session)
+        let silent = try #require(world.map.osds[osds[2].id])
+        #expect(!silent.isUp && !silent.isKnownDead)
+        world.receive(osds[0].failure(of: osds[1]), from: osds[0].session)
+        #expect(world.map.osds[osds[1].id]?.isKnownDead == true)
+    }
+
+    @Test func whatIsDownForLongGoesOutAndComesInWhenItIsBack() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        world.receive(osds[0].failure(of: osds[2]), from: osds[0].session)
+        for _ in 0..<61 {
+            for osd in osds.prefix(2) { world.receive(osd.statistics(world.map), from: osd.session) }
+            world.advance(10_000)
+        }
+        #expect(world.map.osds[osds[2].id]?.isIn == false && world.map.osds[osds[2].id]?.isAutomaticallyOut == true)
+        var back = osds[2]
+        back.incarnation += 1
+        back.session = world.open(.osd(back.id))
+        world.receive(.boot(back.boot), from: back.session)
+        #expect(world.map.isUp(back.id) && world.map.osds[back.id]?.isIn == true)
+    }
+
+    @Test func whatIsAskedBeforeAnOSDIsTouched() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        let client = world.open(.client)
+        #expect(try world.command(client, 1, "osd ok-to-stop", ["ids": "0"]).errno == 11)
+        for osd in osds { world.receive(osd.leading(world.map, .activeClean), from: osd.session) }
+        #expect(try world.command(client, 2, "osd ok-to-stop", ["ids": "0"]).errno == 0)
+        #expect(try world.command(client, 3, "osd ok-to-stop", ["ids": "0 1"]).errno == 16)
+        for osd in osds { world.receive(osd.leading(world.map, [.active, .recovering]), from: osd.session) }
+        #expect(try world.command(client, 4, "osd ok-to-stop", ["ids": "0"]).errno == 16)
+        #expect(try world.command(client, 5, "osd safe-to-destroy", ["ids": "0"]).errno == 16)
+        #expect(try world.command(client, 6, "osd safe-to-destroy", ["ids": "9"]).errno == 2)
+        #expect(try world.command(client, 7, "osd lost", ["ids": "0"]).errno == 1)
+        let sure = ["ids": "2", "yes-i-really-mean-it": "true"]
+        #expect(try world.command(client, 8, "osd lost", sure).errno == 16)
+        world.receive(osds[0].failure(of: osds[2]), from: osds[0].session)
+        #expect(try world.command(client, 9, "osd lost", sure).errno == 0)
+        #expect(world.map.osds[osds[2].id]?.lostAt == world.map.epoch)
+    }
+
+    /// A group's primary says who is to serve; nobody else does.
+    @Test func actingSetsAreAskedForByThePrimary() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        let group = PGID(pool: PoolID(1), seed: 0)
+        let placement = world.map.placement(of: group)
+        let primary = try #require(osds.first { $0.id == placement.primary })
+        let other = try #require(osds.first { $0.id != placement.primary })
+        let wanted = Array(placement.acting.reversed())
+        let request = ActingRequest(group: group, osds: wanted)
+        world.receive(.acting(other.id, incarnation: other.incarnation, [request]), from: other.session)
+        #expect(world.map.placement(of: group).acting == placement.acting)
+        world.receive(.acting(primary.id, incarnation: primary.incarnation, [request]), from: primary.session)
+        #expect(world.map.placement(of: group).acting == wanted && world.map.placement(of: group).up == placement.up)
+        world.receive(.alive(other.id, incarnation: other.incarnation, epoch: world.map.epoch), from: other.session)
+        #expect(world.map.osds[other.id]?.upThru == world.map.epoch.previous)
+    }
+}
