@@ -82,6 +82,12 @@ extension ObjectStore {
             let first = firstBlock(of: unit)
             for block in first..<first + UInt64(StoreLimits.blocksPerUnit) where dirty[block] != nil { return }
             pendingFree.popFirst()
+            // A disk that lost what it had said was flushed may give an object's number to another, and both their units.
+            guard !units.isFree(unit) else {
+                return stop(
+                    StoreError(
+                        .failed, "metadata store: unit \(unit) is freed twice; recreate this OSD from its peers"))
+            }
             units.release(unit)
         }
         // With work under way the next record brings the mark. Without, and short of space, nothing would: whoever was
