@@ -35,6 +35,9 @@ public final class SimulatedCluster {
     /// How often each kind of fault has happened.
     public private(set) var faults: [String: Int] = [:]
 
+    /// OSDs that could not go on, with their reasons: a finding, where disks are honest.
+    var stops: [String] = []
+
     /// `ignoresFlushes` makes the OSDs' disks lie about flushes: a run that must lose data, to show that losing is noticed.
     public init(seed: UInt64, osds count: Int = 3, trace: Bool = false, ignoresFlushes: Bool = false) throws {
         self.seed = seed
@@ -186,7 +189,7 @@ public final class SimulatedCluster {
         }
         client.readAll()
         if !settle() { problems.append("the last reads did not end: \(states)") }
-        problems += client.failures
+        problems += client.failures + stops
         problems += try compareCopies()
         if client.completed < 20 { problems.append("only \(client.completed) operations ended") }
         return problems.map { "seed \(seed): \($0)" }

@@ -80,7 +80,10 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     }
     func close(_ session: PeerSession) { cluster.network.close(SessionID(rawValue: session.number), by: self) }
     func tellMonitor(_ message: MonitorMessage) { monitor.send(message) }
-    func stop(because reason: String) { preconditionFailure("\(identity.entity) stopped: \(reason)") }
+    func stop(because reason: String) {
+        cluster.stops.append("\(identity.entity) stopped: \(reason)")
+        isAlive = false
+    }
     var times: OSDTimes { OSDTimes() }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
