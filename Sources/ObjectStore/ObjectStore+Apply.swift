@@ -33,6 +33,8 @@ extension ObjectStore {
         case .removeOmap(let id, let keys):
             guard let number = try cached(id).record?.number else { return }
             for key in keys { removeKey(StoreKeys.omap(number, key), batch, &writer) }
+        case .removeOmapRange, .clone, .cloneRange:
+            throw StoreError(.failed, "the store cannot \(operation)")
         case .clearOmap(let id):
             try clearOmap(try cached(id), batch, &writer)
         case .setGroupKeys(let group, let entries):

@@ -50,6 +50,17 @@ struct Model: Equatable {
             for key in keys { objects[id]?.omap[key] = nil }
         case .clearOmap(let id):
             objects[id]?.omap = [:]
+        case .removeOmapRange(let id, let from, let to):
+            for key in objects[id]?.omap.keys.filter({ key in !(key < from) && to.map { key < $0 } ?? true }) ?? [] {
+                objects[id]?.omap[key] = nil
+            }
+        case .clone(let id, let target):
+            if id != target { objects[target] = objects[id] }
+        case .cloneRange(let id, let target, let offset, let length, let at):
+            guard let source = objects[id] else { return }
+            apply(.touch(target))
+            let piece = Array(source.data.dropFirst(Int(offset)).prefix(Int(length)))
+            if !piece.isEmpty { apply(.write(target, offset: at, data: Bytes(piece))) }
         case .setGroupKeys(let group, let entries):
             for entry in entries { groups[group, default: [:]][entry.key] = entry.value }
         case .removeGroupKeys(let group, let from, let to):
