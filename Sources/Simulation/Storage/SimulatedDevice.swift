@@ -197,7 +197,7 @@ public final class SimulatedDevice: BlockDevice {
 
     private func countCall() throws(DeviceError) {
         guard let left = callsUntilCrash else { return }
-        guard left > 0 else { throw DeviceError(code: 5, "simulated crash") }
+        guard left > 0 else { throw DeviceError(code: 125, "simulated crash") }
         callsUntilCrash = left - 1
     }
 
