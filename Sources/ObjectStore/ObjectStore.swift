@@ -92,6 +92,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var pendingFree = Queue<(lsn: UInt64, unit: UInt32)>()
     var isGrowing = false
     var growable: UInt64 = 0
+    /// The file system has not even left what the metadata store must have to go on.
+    var isMetadataShort = false
 
     // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes
     // the older.
@@ -143,10 +145,12 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed
     /// is visible to every read from now on.
     ///
-    /// The caller has asked `canAccept`; a transaction that finds no space stops the store, as a failed write does.
+    /// The caller has asked `canAccept`. A transaction that would find no space stops the store, with nothing of it logged or
+    /// changed: its owner leaves the cluster with that reason, and a restart finds everything that was committed.
     public func submit(_ transaction: Transaction, token: UInt64) {
         guard stopReason == nil else { return }
         do throws(StoreError) {
+            if units.free < StoreLimits.plentyOfUnits { try checkSpace(for: transaction) }
             let batch = gathering ?? beginBatch()
             var writer = KeyBatchWriter(capacity: 1024)
             for operation in transaction.operations { try apply(operation, to: batch, &writer) }

@@ -71,6 +71,28 @@ extension Transaction {
         }
     }
 
+    /// Bytes that the operations may come to occupy beside whole units at the ends of ranges, and the number of ranges: a
+    /// range that is zeroed, cut or cloned may end within what is shared with another object, which then becomes two.
+    public var spaceNeeded: (bytes: Int, ranges: Int) {
+        var bytes = 0, ranges = 0
+        for operation in operations {
+            switch operation {
+            case .write(_, _, let data):
+                bytes += data.count
+                ranges += 1
+            case .zero, .truncate:
+                ranges += 1
+            case .cloneRange(_, _, _, let length, _):
+                bytes += Int(length)
+                ranges += 1
+            case .touch, .remove, .setAttribute, .removeAttribute, .setOmap, .removeOmap, .removeOmapRange, .clearOmap,
+                .clone, .setGroupKeys, .removeGroupKeys, .removeGroup:
+                break
+            }
+        }
+        return (bytes, ranges)
+    }
+
     private enum Tag: UInt8 {
         case touch = 1, write, zero, truncate, remove, setAttribute, removeAttribute, setOmap, removeOmap, clearOmap
         case setGroupKeys, removeGroupKeys, removeGroup, removeOmapRange, clone, cloneRange
