@@ -69,6 +69,8 @@ extension ObjectStore {
                 dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home"
             )
             device.flush(tag: IOTag(.flush, 0))
+            settling.set(
+                StoreKeys.binding, Binding(store: superblock.identity.store, lsn: target.lsn).encoded())
             let changes = settling
             keys.beginFlush(of: { [changes.encoded()] })
             checkpoint = .flushing(target, deviceDone: false, keysDone: false)

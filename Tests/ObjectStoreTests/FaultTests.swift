@@ -247,6 +247,43 @@ import Wire
         }
     }
 
+    /// Keys of another store, or a copy from before the last checkpoint, are not taken for those of this one.
+    @Test(arguments: 0..<3)
+    func metadataOfAnotherTimeOrStoreIsRefused(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let copy = SimulatedKeys()
+        for round in 0..<2 {
+            for _ in 0..<200 { try harness.event() }
+            try harness.submit(Transaction([.touch(harness.workload.objects[0])]))
+            try harness.settle()
+            harness.store.requestCheckpoint()
+            try harness.settle()
+            guard round == 0, n == 0 else { continue }
+            var writer = KeyBatchWriter()
+            try harness.keys.scan(from: .empty, to: Bytes(repeating: 255, count: 9)) { key, value in
+                writer.put(key, value)
+                return true
+            }
+            copy.write([writer.finish()], .durable)
+        }
+        harness.device.crash(using: &harness.chooser)
+        if n == 1 {
+            let other = try Harness(seed: baseSeed &+ 77)
+            try other.keys.scan(from: .empty, to: Bytes(repeating: 255, count: 9)) { key, value in
+                var writer = KeyBatchWriter()
+                writer.put(key, value)
+                copy.write([writer.finish()], .durable)
+                return true
+            }
+        }
+        #expect { try SimulatedStore.open(harness.device, copy, options: harness.options) } throws: {
+            ($0 as? StoreError)?.description.hasPrefix("the metadata store") == true
+        }
+        harness.keys.crash(using: &harness.chooser)
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        try harness.compare()
+    }
+
     /// A write or flush fails: told once, nothing is acknowledged afterwards, and a restart has all that was.
     @Test(arguments: 0..<40)
     func aFailedWriteStopsTheStoreOnce(n: Int) throws {
