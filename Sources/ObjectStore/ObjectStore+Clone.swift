@@ -108,7 +108,7 @@ extension ObjectStore {
             content.unsound = load(before, content.present, of: owner, index, into: buffer)
             (buffer.base + start).initializeMemory(as: UInt8.self, repeating: 0, count: count)
         }
-        try copyRange(source, from: from, count: count, to: start, of: buffer, &content)
+        copyRange(source, from: from, count: count, to: start, of: buffer, &content)
         if content.present == 0 {
             if let before = copy.unit(index) {
                 release(before.place, batch)
@@ -122,7 +122,7 @@ extension ObjectStore {
     /// Copies bytes of the source to `start` of `buffer`, and notes which of its blocks get any.
     private func copyRange(
         _ source: Source, from: UInt64, count: Int, to start: Int, of buffer: BlockBuffer, _ content: inout UnitContent
-    ) throws(StoreError) {
+    ) {
         let unitSize = UInt64(StoreLimits.unitSize), blockSize = StoreLimits.blockSize
         let piece = BlockBuffer(count: StoreLimits.unitSize, from: buffers)
         var at = from

@@ -58,7 +58,7 @@ extension ObjectStore {
         if all < reserve / 2 {
             keys.holdReserve(0)
         } else if all >= reserve {
-            keys.holdReserve(Int(reserve / StoreLimits.ballastShare))
+            keys.holdReserve(Int(min(reserve / StoreLimits.ballastShare, StoreLimits.largestBallast)))
         }
     }
 

@@ -68,8 +68,9 @@ public enum StoreLimits {
     static let reserveShare: UInt64 = 32
     static let largestReserve: UInt64 = 512 << 20
 
-    /// The part of that reserve that the metadata store keeps in a file until the rest runs short.
+    /// The part of that reserve that the metadata store keeps in a file until the rest runs short, at most so many bytes.
     static let ballastShare: UInt64 = 4
+    static let largestBallast: UInt64 = 64 << 20
 
     /// Stops when the relations do not hold; called once at open and at format.
     static func check() {

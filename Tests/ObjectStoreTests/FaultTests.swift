@@ -148,10 +148,10 @@ import Wire
                 var whole = Bytes(Array(data))
                 if whole.count < 4096 { whole = Bytes(whole.array + [UInt8](repeating: 0, count: 4096 - whole.count)) }
                 let size = UInt64(model.objects[each.object]?.data.count ?? 0)
-                harness.store.submit(
+                try harness.submit(
                     Transaction([
                         .write(each.object, offset: block * 4096, data: whole), .truncate(each.object, size: size),
-                    ]), token: 1)
+                    ]))
             }
         }
         try harness.compareContents(with: model)

@@ -92,7 +92,8 @@ struct SmallDiskTests {
                 let store = try directory.openStore(options: options)
                 #expect(store.fullness == .ok)
                 // Clients, then copies that the cluster needs, then what must go on always.
-                for (space, atLeast) in [(SpaceClass.client, 100), (.recovery, 1), (.essential, 1)] {
+                let phases: [(SpaceClass, Int)] = [(.client, 100), (.recovery, 1), (.essential, 1)]
+                for (space, atLeast) in phases {
                     let before = count
                     while store.canAccept(data.count, as: space) {
                         store.submit(

@@ -27,7 +27,7 @@ public struct Transaction: Sendable {
         case removeOmapRange(ObjectID, from: Bytes, to: Bytes?)
         case clearOmap(ObjectID)
         /// Makes the second object equal to the first as it is now, with its attributes and omap; what it was before is gone.
-        /// Data is shared until either changes. Without the first object the second is removed; onto itself nothing
+        /// Data is shared until either changes; the omap is copied. Without the first object the second is removed; onto itself nothing
         /// happens.
         case clone(ObjectID, to: ObjectID)
         /// Puts the bytes `offset ..< offset + length` of the first object, as they are now, at `at` of the second, which may
