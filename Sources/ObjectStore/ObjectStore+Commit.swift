@@ -144,6 +144,7 @@ extension ObjectStore {
             dropDirty(unit)
             pendingFree.append((batch.lsn, unit))
         }
+        for hole in batch.holes { pendingHoles.append((batch.lsn, hole)) }
     }
 
     /// The batch's changes of keys leave the overlay and wait for the next checkpoint.
