@@ -290,6 +290,7 @@ extension PlacementGroup {
         }
         let prior = version(of: object)
         var change = Change(exists: prior != .zero)
+        change.operations.reserveCapacity(request.steps.count + 3)
         for step in request.steps {
             guard let errno = apply(step, of: request, &change, client) else { continue }
             if errno == Errno.noSpace {
