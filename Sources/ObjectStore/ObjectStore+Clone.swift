@@ -29,7 +29,7 @@ extension ObjectStore {
             for entry in try entries(
                 from: prefix, to: StoreKeys.end(ofPrefix: prefix), prefix: StoreKeys.omapPrefix, limit: .max)
             {
-                put(StoreKeys.omap(number, entry.key), entry.value.compacted(), batch, &writer)
+                put(StoreKeys.omap(number, entry.key), entry.value.compacted(), &writer)
             }
         }
         for (index, unit) in source.units.enumerated() {
@@ -203,9 +203,9 @@ extension ObjectStore {
         for place in Set(changedShares).sorted() {
             let count = units.references(place)
             if count > 1 {
-                put(StoreKeys.references(place), Bytes.encoding(capacity: 4) { $0.writeU32(count) }, batch, &writer)
+                put(StoreKeys.references(place), Bytes.encoding(capacity: 4) { $0.writeU32(count) }, &writer)
             } else {
-                removeKey(StoreKeys.references(place), batch, &writer)
+                removeKey(StoreKeys.references(place), &writer)
             }
         }
         changedShares.removeAll(keepingCapacity: true)
