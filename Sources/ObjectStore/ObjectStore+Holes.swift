@@ -37,7 +37,7 @@ extension ObjectStore {
         guard !chosen.isEmpty else { return }
         holeCount += chosen.count
         log { batch, writer in
-            for hole in chosen { put(StoreKeys.hole(hole), .empty, batch, &writer) }
+            for hole in chosen { put(StoreKeys.hole(hole), .empty, &writer) }
             batch.holes.append(contentsOf: chosen)
         }
     }
@@ -81,8 +81,8 @@ extension ObjectStore {
         }
         holeCount -= filled.count
         growable -= min(growable, UInt64(filled.count * bytesPerHole))
-        log { batch, writer in
-            for hole in filled { removeKey(StoreKeys.hole(hole), batch, &writer) }
+        log { _, writer in
+            for hole in filled { removeKey(StoreKeys.hole(hole), &writer) }
         }
         for hole in filled { units.release(stretch: hole) }
         return true
