@@ -196,9 +196,9 @@ struct SmallDiskTests {
         let directory = try StoreDirectory(path)
         let store = try directory.openStore(options: options)
         let size = try FileManager.default.attributesOfItem(atPath: path + "/block")[.size] as? Int
-        try run(store, ids.map { .write($0, offset: 0, data: data) })
+        try run(store, ids.dropFirst(4).prefix(45).map { .write($0, offset: 0, data: data) })
         #expect(try FileManager.default.attributesOfItem(atPath: path + "/block")[.size] as? Int == size)
-        for id in ids { #expect(try store.stat(id) == 1 << 20) }
+        for id in ids.prefix(49) { #expect(try store.stat(id) == 1 << 20) }
         withExtendedLifetime(directory) {}
     }
 
