@@ -103,7 +103,10 @@ let package = Package(
         .executableTarget(name: "simulate", dependencies: ["PlacementGroup", "Simulation"], swiftSettings: settings),
 
         .executableTarget(
-            name: "bench", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+            name: "bench",
+            dependencies: [
+                "AllocationCounter", "CRUSH", "ClusterMap", "KeyValueStore", "ObjectStore", "Protocol", "Wire",
+            ], swiftSettings: settings),
 
         .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(

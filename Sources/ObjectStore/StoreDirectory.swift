@@ -4,7 +4,7 @@ import Protocol
 import Wire
 
 /// The store in production.
-public typealias DiskStore = ObjectStore<UringDevice, RocksDBStore>
+public typealias DiskStore = ObjectStore<FileDevice, RocksDBStore>
 
 /// A directory that holds a store, locked for this process as long as the object lives: `block`, `meta/`, `lock`.
 ///
@@ -77,7 +77,8 @@ public final class StoreDirectory: Sendable {
         }
         unlink(blockPath)
         do throws(DeviceError) {
-            let device = try UringDevice(path: blockPath, create: true, unsafeNoFlush: options.unsafeNoFlush)
+            let device = try FileDevice(
+                path: blockPath, create: true, unsafeNoFlush: options.unsafeNoFlush, withoutRing: options.withoutRing)
             var options = options
             options.salt = UInt64.random(in: 1 ... .max)
             try formatBlock(device, identity, options)
@@ -89,7 +90,7 @@ public final class StoreDirectory: Sendable {
         try syncDirectory()
     }
 
-    private func formatBlock(_ device: UringDevice, _ identity: StoreIdentity, _ options: StoreOptions)
+    private func formatBlock(_ device: FileDevice, _ identity: StoreIdentity, _ options: StoreOptions)
         throws(DeviceError)
     {
         do throws(StoreError) {
@@ -132,16 +133,17 @@ public final class StoreDirectory: Sendable {
         return check.contents
     }
 
-    private func openDevice(_ options: StoreOptions) throws(StoreError) -> UringDevice {
+    private func openDevice(_ options: StoreOptions) throws(StoreError) -> FileDevice {
         guard try isFormatted() else { throw StoreError(.foreign, "there is no store in \(path)") }
         do throws(DeviceError) {
-            return try UringDevice(path: blockPath, unsafeNoFlush: options.unsafeNoFlush)
+            return try FileDevice(
+                path: blockPath, unsafeNoFlush: options.unsafeNoFlush, withoutRing: options.withoutRing)
         } catch {
             throw .system(error.code, "cannot open the store in \(path)", error.description)
         }
     }
 
-    private func openKeys(_ options: StoreOptions, for device: UringDevice) throws(StoreError) -> RocksDBStore {
+    private func openKeys(_ options: StoreOptions, for device: FileDevice) throws(StoreError) -> RocksDBStore {
         var keyOptions = RocksDBStore.Options()
         keyOptions.unsafeNoFlush = options.unsafeNoFlush
         do throws(KeyValueError) {
@@ -182,7 +184,12 @@ extension ObjectStore {
     }
 }
 
-extension ObjectStore where Device == UringDevice {
+extension ObjectStore where Device == FileDevice {
     /// The descriptor that becomes readable when `poll` has something to do.
     public var eventDescriptor: Int32 { device.eventDescriptor }
+
+    /// What whoever runs the store should hear of its device, in one line; nil when all is as it should be.
+    public var deviceRemark: String? {
+        device.fallbackReason.map { "the store works without io_uring, with threads, which costs more: \($0)" }
+    }
 }
