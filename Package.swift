@@ -103,6 +103,8 @@ let package = Package(
         .executableTarget(name: "simulate", dependencies: ["PlacementGroup", "Simulation"], swiftSettings: settings),
 
         .executableTarget(
+            name: "torment", dependencies: ["ObjectStore", "Protocol", "Wire"], swiftSettings: settings),
+        .executableTarget(
             name: "bench",
             dependencies: [
                 "AllocationCounter", "CRUSH", "ClusterMap", "KeyValueStore", "ObjectStore", "Protocol", "Wire",
