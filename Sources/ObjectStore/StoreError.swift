@@ -20,6 +20,7 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
         case otherCluster
         case otherOSD
         case newerFormat
+        case olderFormat
         case permission
         case readOnly
         case noSpace
@@ -47,7 +48,7 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
         case .exists: EEXIST
         case .corrupt, .failed: EIO
         case .inUse: EBUSY
-        case .foreign, .otherCluster, .otherOSD, .newerFormat: EINVAL
+        case .foreign, .otherCluster, .otherOSD, .newerFormat, .olderFormat: EINVAL
         case .permission: EACCES
         case .readOnly: EROFS
         case .noSpace: ENOSPC

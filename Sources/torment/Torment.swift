@@ -85,7 +85,9 @@ struct Torment {
         let place = try prepare()
         let (owner, last) = try open(place)
         var workload = Workload(seed: seed)
-        try owner.write(from: last + 1) { workload.transaction($0) } acknowledged: { number in
+        try owner.write(from: last + 1) {
+            workload.transaction($0)
+        } acknowledged: { number in
             let line = Array("\(number)\n".utf8)
             // Nobody listens any more: the parent has gone.
             guard Glibc.write(STDOUT_FILENO, line, line.count) == line.count else { exit(0) }

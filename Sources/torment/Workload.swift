@@ -59,10 +59,12 @@ struct Workload {
         case 0...7: return .write(object, offset: UInt64(offset / 4096 * 4096), data: bytes(4096))
         case 8, 9: return .write(object, offset: UInt64(offset), data: bytes(1 + random.number(below: 20_000)))
         case 10, 11:
-            return .write(object, offset: UInt64(offset / 65536 * 65536), data: bytes(65536 * (1 + random.number(below: 2))))
+            return .write(
+                object, offset: UInt64(offset / 65536 * 65536), data: bytes(65536 * (1 + random.number(below: 2))))
         case 12: return .zero(object, offset: UInt64(offset), length: UInt64(1 + random.number(below: 100_000)))
         case 13: return .truncate(object, size: UInt64(offset))
-        case 14: return .setAttribute(object, name: "a\(random.number(below: 4))", value: bytes(random.number(below: 200)))
+        case 14:
+            return .setAttribute(object, name: "a\(random.number(below: 4))", value: bytes(random.number(below: 200)))
         case 15, 16: return .setOmap(object, entries: [KeyValue(key, bytes(random.number(below: 100)))])
         case 17: return .removeOmap(object, keys: [key])
         case 18: return .setGroupKeys(Self.group, entries: [KeyValue(key, bytes(150))])
