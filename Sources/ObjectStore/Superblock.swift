@@ -15,7 +15,7 @@ struct JournalPosition: Hashable {
 /// | offset | bytes | what |
 /// |---|---|---|
 /// | 0 | 8 | `NACREOSD` |
-/// | 8 | 4 | format version; a reader refuses any other |
+/// | 8 | 4 | format version, 2 since clones and the metadata store's binding; a reader refuses any other |
 /// | 12 | 4 | OSD number |
 /// | 16 | 16 | cluster |
 /// | 32 | 16 | store |
@@ -32,7 +32,7 @@ struct JournalPosition: Hashable {
 /// | 4092 | 4 | CRC32C of the bytes before |
 struct Superblock: Equatable {
     /// 1: first format.
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
     private static let magic: UInt64 = 0x44534f_455243414e
 
     var identity: StoreIdentity
