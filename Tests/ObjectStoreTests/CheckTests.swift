@@ -138,6 +138,20 @@ import Wire
         #expect(result.findings.allSatisfy { $0.remedy == .recreate || $0.kind != .space })
     }
 
+    @Test func findsWrongCountsOfReferences() throws {
+        let result = try findings { path in
+            try change(path, "R") { entries, changes in
+                try #require(entries.count > 1, "clones share units")
+                let count = entries[0].1[0] + 1
+                changes.append((entries[0].0, Bytes([count] + entries[0].1[1..<4].array)))
+                changes.append((entries[1].0, nil))
+            }
+        }
+        #expect(result.findings.allSatisfy { $0.kind == .space && $0.remedy == .recreate })
+        #expect(result.findings.contains { $0.detail.contains("references, counted are") })
+        #expect(result.findings.contains { $0.detail.contains("which belongs to object") })
+    }
+
     @Test func findsKeysThatDoNotDecode() throws {
         let result = try findings { path in
             try change(path, "O") { entries, changes in changes.append((entries[0].0, Bytes([1, 2, 3]))) }
