@@ -13,6 +13,8 @@ struct ObjectDraft {
     var exists: Bool
     /// Whether the store has it, so that what no operation has set is the store's.
     let isStored: Bool
+    /// True when it was removed on the way, whatever stands in its place now.
+    private(set) var isRemoved = false
     /// What the steps have the store do, all of it to `object`.
     private(set) var operations: [Transaction.Operation] = []
     /// What the steps give the client.
@@ -30,7 +32,12 @@ struct ObjectDraft {
     /// Has the store do one more operation.
     mutating func append(_ operation: Transaction.Operation) {
         operations.append(operation)
-        if case .remove = operation { exists = false } else { exists = true }
+        if case .remove = operation {
+            exists = false
+            isRemoved = isStored
+        } else {
+            exists = true
+        }
     }
 }
 
@@ -46,6 +53,43 @@ extension PlacementGroup {
             }
         }
         return size
+    }
+
+    /// The object's bytes in a range, short where it ends; nil when the store's have to be fetched first.
+    func data(offset: UInt64, length: UInt64, in execution: Execution) -> Bytes? {
+        let draft = execution.draft
+        var stored = Bytes.empty
+        if draft.isStored, !draft.isRemoved {
+            guard let fetched = execution.fetched.first(where: { $0.offset == offset && $0.length == length }) else {
+                return nil
+            }
+            stored = fetched.data
+        }
+        guard !draft.operations.isEmpty else { return stored }
+        let size = size(in: draft)
+        var window = stored.array
+        window.append(contentsOf: [UInt8](repeating: 0, count: Int(length) - window.count))
+        /// The part of the window that a range of the object is.
+        func part(_ start: UInt64, _ end: UInt64) -> Range<Int> {
+            let from = min(max(start, offset) - offset, length)
+            return Int(from)..<Int(max(from, min(max(end, offset) - offset, length)))
+        }
+        for operation in draft.operations {
+            switch operation {
+            case .write(_, let start, let data):
+                let range = part(start, start + UInt64(data.count))
+                let skipped = Int(offset) + range.lowerBound - Int(start)
+                for index in range { window[index] = data[skipped + index - range.lowerBound] }
+            case .zero(_, let start, let count):
+                for index in part(start, start + count) { window[index] = 0 }
+            case .truncate(_, let size):
+                for index in part(size, .max) { window[index] = 0 }
+            case .remove:
+                for index in window.indices { window[index] = 0 }
+            default: break
+            }
+        }
+        return Bytes(Array(window.prefix(Int(min(length, size > offset ? size - offset : 0)))))
     }
 
     func attribute(_ name: String, in draft: ObjectDraft) -> Bytes? {

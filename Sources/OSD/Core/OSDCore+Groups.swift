@@ -9,6 +9,18 @@ extension OSDCore: GroupEnvironment {
 
     public var nowMilliseconds: UInt64 { environment.nowMilliseconds }
 
+    public var wallNanoseconds: UInt64 { environment.wallNanoseconds }
+
+    public var classes: ObjectClasses { ObjectClasses.standard }
+
+    public var hasBlocklist: Bool { !(map?.blocklist.isEmpty ?? true) }
+
+    public func isBlocklisted(_ client: UInt64) -> Bool { map?.blocklist[client] != nil }
+
+    public func tell(_ event: WatchEvent, to client: ClientHandle) {
+        environment.send(Message.watchEvent(event).encoded, to: PeerSession(number: client.session))
+    }
+
     public var isFull: Bool { !environment.store.canAccept(OSDLimits.headroom, as: .client) }
 
     public func requestUpThru(_ epoch: Epoch) { wantUpThru(epoch) }

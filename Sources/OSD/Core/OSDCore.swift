@@ -230,7 +230,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         case .heartbeat(let heartbeat):
             guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
             received(heartbeat, from: osd, on: session)
-        case .operationReply, .monitor:
+        case .operationReply, .monitor, .watchEvent:
             environment.note("\(id): dropped a message that is not for an OSD")
         }
     }
@@ -303,7 +303,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func tick() {
         let now = environment.nowMilliseconds
         heartbeatTick()
-        for group in groups { group.leaseTick() }
+        for group in groups {
+            group.leaseTick()
+            group.watchTick()
+        }
         if map != nil, !isUpInMap, !hasLeft, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
             lastBoot = now
             environment.tellMonitor(
