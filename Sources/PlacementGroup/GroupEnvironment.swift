@@ -40,6 +40,8 @@ public protocol GroupEnvironment: AnyObject {
     func read(_ object: ObjectID, offset: UInt64, length: Int, number: UInt32, for group: GroupSlot)
 
     func size(of object: ObjectID) -> UInt64?
+    /// The parts of a range of an object that hold data, in order: what is not in them reads as zeros.
+    func extents(of object: ObjectID, offset: UInt64, length: UInt64) -> [Range<UInt64>]
     func attribute(_ name: String, of object: ObjectID) -> Bytes?
     func attributes(of object: ObjectID) -> [Attribute]
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue]

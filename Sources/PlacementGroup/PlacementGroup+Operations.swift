@@ -25,7 +25,7 @@ extension PlacementGroup {
             // A member has to be given the object as it is before it can follow its changes.
             return beginAgain(request, client)
         }
-        if environment.hasBlocklist, environment.isBlocklisted(request.id.client) {
+        if isFenced(request) {
             answer(request, client, errno: Errno.blocklisted)
             return unhold(request.object)
         }
@@ -129,6 +129,8 @@ extension PlacementGroup {
             execution.draft.append(.setOmap(object, entries: entries))
         case .removeOmap(let keys):
             if execution.draft.exists { execution.draft.append(.removeOmap(object, keys: keys)) }
+        case .removeOmapRange(let from, let to):
+            if execution.draft.exists { execution.draft.append(.removeOmapRange(object, from: from, to: to)) }
         case .clearOmap:
             if execution.draft.exists { execution.draft.append(.clearOmap(object)) }
         case .watch, .unwatch:

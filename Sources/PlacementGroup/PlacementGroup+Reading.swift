@@ -207,10 +207,7 @@ extension PlacementGroup {
             return data(offset: offset, length: UInt64(length), in: execution).map { .done($0) }
                 ?? .reads(offset: offset, length: UInt64(length))
         case .sparseRead(let offset, let length):
-            guard let data = data(offset: offset, length: UInt64(length), in: execution) else {
-                return .reads(offset: offset, length: UInt64(length))
-            }
-            return .done(SparseData(data, at: offset).encoded)
+            return sparseRead(offset, UInt64(length), in: execution)
         case .compareExtent(let offset, let expected):
             guard let data = data(offset: offset, length: UInt64(expected.count), in: execution) else {
                 return .reads(offset: offset, length: UInt64(expected.count))
@@ -220,6 +217,24 @@ extension PlacementGroup {
         default:
             return .failed(errno: Errno.invalid)
         }
+    }
+
+    private func sparseRead(_ offset: UInt64, _ length: UInt64, in execution: Execution) -> StepOutcome {
+        let draft = execution.draft
+        guard draft.operations.isEmpty else {
+            // What is there is not known before it is stored: blocks of zeros count as not there.
+            return data(offset: offset, length: length, in: execution).map { .done(SparseData($0, at: offset).encoded) }
+                ?? .reads(offset: offset, length: length)
+        }
+        let extents = environment.extents(of: draft.object, offset: offset, length: length)
+        guard let first = extents.first, let last = extents.last else {
+            return .done(SparseData(extents: [], data: .empty).encoded)
+        }
+        let (start, span) = (first.lowerBound, last.upperBound - first.lowerBound)
+        guard let data = data(offset: start, length: span, in: execution) else {
+            return .reads(offset: start, length: span)
+        }
+        return .done(SparseData(data, at: start, extents).encoded)
     }
 
     /// The first byte that differs, where what `data` does not have counts as zeros.

@@ -50,6 +50,7 @@ extension PlacementGroup {
 
     /// Begins a request, or queues it at its object.
     func admit(_ request: OperationRequest, _ client: ClientHandle) {
+        if isFenced(request) { return answer(request, client, errno: Errno.blocklisted) }
         guard range.contains(request.object) else { return answer(request, client, errno: Errno.invalid) }
         switch request.steps.first {
         case .listObjects(let after, let prefix, let limit)?:
@@ -68,6 +69,11 @@ extension PlacementGroup {
             return queue(request, client)
         }
         perform(request, client)
+    }
+
+    /// True when the client is shut out by this OSD's map: nothing of it begins any more, also not what waited here before.
+    func isFenced(_ request: OperationRequest) -> Bool {
+        environment.hasBlocklist && environment.isBlocklisted(request.id.client)
     }
 
     private func queue(_ request: OperationRequest, _ client: ClientHandle) {
@@ -121,7 +127,11 @@ extension PlacementGroup {
     func wake(_ object: ObjectID) {
         while let activity = activities[object], let next = activity.queue.first, mayStart(activity, next.request) {
             activities[object]?.queue.removeFirst()
-            perform(next.request, next.client)
+            if isFenced(next.request) {
+                answer(next.request, next.client, errno: Errno.blocklisted)
+            } else {
+                perform(next.request, next.client)
+            }
         }
         guard let activity = activities[object] else { return }
         if activity.isIdle {
@@ -134,11 +144,6 @@ extension PlacementGroup {
     }
 
     func perform(_ request: OperationRequest, _ client: ClientHandle) {
-        if environment.hasBlocklist, environment.isBlocklisted(request.id.client) {
-            // Whatever it still had waiting here: the map that fences it is in force from when this OSD has it.
-            answer(request, client, errno: Errno.blocklisted)
-            return settleFailed(request.object)
-        }
         if request.isWrite {
             // It may have waited here twice.
             if isRepeated(request, client) { return settleFailed(request.object) }

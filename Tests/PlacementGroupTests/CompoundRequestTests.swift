@@ -1,3 +1,4 @@
+import Foundation
 import PlacementGroup
 import Protocol
 import Testing
@@ -47,6 +48,58 @@ import Wire
         let stored = script.answer([.listOmap(after: .empty, prefix: .empty, limit: 10)])
         #expect(
             try entries(try #require(stored?.outputs.first)) == [entry("b", "2"), entry("bb", "5"), entry("d", "6")])
+    }
+
+    /// Listings and values over random changes of the map are those of a plain dictionary, before and after it is stored.
+    @Test func theMapSeenByStepsIsTheMapThatIsStored() throws {
+        let seed = ProcessInfo.processInfo.environment["NACRE_SEED"].flatMap { UInt64($0) } ?? 1
+        var random = SeededGenerator(seed: seed)
+        let script = Script()
+        var model: [Bytes: Bytes] = [:]
+        func key() -> Bytes { Bytes("k\(Int.random(in: 0..<30, using: &random))") }
+        script.write("x")
+        for round in 0..<60 {
+            var steps: [ObjectOperation] = []
+            for _ in 0..<Int.random(in: 0...4, using: &random) {
+                switch Int.random(in: 0..<10, using: &random) {
+                case 0..<5:
+                    let entries = (0..<Int.random(in: 1...6, using: &random)).map {
+                        KeyValue(key(), Bytes("\(round).\($0)"))
+                    }
+                    steps.append(.setOmap(entries: entries))
+                    for entry in entries { model[entry.key] = entry.value }
+                case 5..<7:
+                    let keys = [key(), key(), key()]
+                    steps.append(.removeOmap(keys: keys))
+                    for key in keys { model[key] = nil }
+                case 7..<9:
+                    let (from, to) = (key(), random.chance(80) ? key() : nil)
+                    steps.append(.removeOmapRange(from: from, to: to))
+                    model = model.filter { key, _ in key < from || (to.map { key >= $0 } ?? false) }
+                default:
+                    steps.append(.clearOmap)
+                    model.removeAll()
+                }
+            }
+            let (after, prefix, limit) = (random.chance(50) ? key() : .empty, Bytes(random.chance(50) ? "k1" : "k"), 4)
+            let asked = [key(), key()]
+            steps += [.listOmap(after: after, prefix: prefix, limit: UInt32(limit)), .getOmap(keys: asked)]
+            let reply = try #require(script.answer(steps), "seed \(seed) round \(round)")
+            let matching = model.filter { $0.key > after && $0.key.array.starts(with: prefix.array) }.sorted {
+                $0.key < $1.key
+            }
+            var reader = ByteReader(reply.outputs[steps.count - 2])
+            let listed = try reader.readArray(atMost: 99) { r throws(WireError) in try KeyValue(from: &r) }
+            #expect(listed == matching.prefix(limit).map { KeyValue($0.key, $0.value) }, "seed \(seed) round \(round)")
+            #expect(try reader.readBool() == (matching.count > limit), "seed \(seed) round \(round)")
+            var values = ByteReader(reply.outputs[steps.count - 1])
+            let found = try values.readArray(atMost: 9) { r throws(WireError) in try KeyValue(from: &r) }
+            #expect(
+                found == asked.compactMap { key in model[key].map { KeyValue(key, $0) } }, "seed \(seed) round \(round)"
+            )
+            #expect(
+                script.host(1).store.durable.objects[script.objects[0]]?.omap == model, "seed \(seed) round \(round)")
+        }
     }
 
     @Test func aFailedStepLeavesNothingOfThoseBeforeIt() {

@@ -88,6 +88,14 @@ final class GroupHost: GroupEnvironment {
         reads.append((object, offset, length, number, group))
     }
     func size(of object: ObjectID) -> UInt64? { store.current.objects[object].map { UInt64($0.data.count) } }
+    func extents(of object: ObjectID, offset: UInt64, length: UInt64) -> [Range<UInt64>] {
+        let data = store.current.objects[object]?.data ?? []
+        let end = min(UInt64(data.count), offset + length)
+        return stride(from: offset / 4096 * 4096, to: max(offset, end), by: 4096).compactMap { start in
+            let part = max(start, offset)..<min(start + 4096, end)
+            return data[Int(start)..<min(Int(start) + 4096, data.count)].allSatisfy { $0 == 0 } ? nil : part
+        }
+    }
     func attribute(_ name: String, of object: ObjectID) -> Bytes? {
         store.current.objects[object]?.attributes[name]
     }

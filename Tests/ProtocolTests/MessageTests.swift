@@ -62,6 +62,7 @@ import Wire
             .compareAttribute(name: "a", .equal, value: .number(5)), .compareExtent(offset: 1, data: Bytes("d")),
             .assertVersion(v(3)), .assertUnwatched, .append(data: Bytes("d")),
             .writeSame(offset: 1, length: 4, data: Bytes("dd")), .removeAttribute(name: "a"), .clearOmap,
+            .removeOmapRange(from: Bytes("a"), to: nil), .removeOmapRange(from: Bytes("a"), to: Bytes("b")),
             .call(ClassCall("lock", "get_info", input: Bytes("i"), changes: false)),
             .notify(payload: Bytes("p"), timeoutMilliseconds: 5),
             .acknowledge(notification: 1, cookie: 2, payload: Bytes("p")),

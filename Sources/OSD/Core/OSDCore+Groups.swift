@@ -13,8 +13,6 @@ extension OSDCore: GroupEnvironment {
 
     public var classes: ObjectClasses { ObjectClasses.standard }
 
-    public var hasBlocklist: Bool { !(map?.blocklist.isEmpty ?? true) }
-
     public func isBlocklisted(_ client: UInt64) -> Bool { map?.blocklist[client] != nil }
 
     public func tell(_ event: WatchEvent, to client: ClientHandle) {
@@ -67,6 +65,10 @@ extension OSDCore: GroupEnvironment {
 
     public func size(of object: ObjectID) -> UInt64? {
         ask { () throws(StoreError) in try environment.store.stat(object) }
+    }
+
+    public func extents(of object: ObjectID, offset: UInt64, length: UInt64) -> [Range<UInt64>] {
+        ask { () throws(StoreError) in try environment.store.extents(object, offset: offset, length: length) } ?? []
     }
 
     public func attribute(_ name: String, of object: ObjectID) -> Bytes? {

@@ -7,6 +7,7 @@ extension ObjectOperation {
         case listObjects
         case sparseRead, getAttributes, compareAttribute, compareExtent, assertVersion, assertUnwatched
         case append, writeSame, removeAttribute, clearOmap, call, notify, acknowledge
+        case removeOmapRange
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -110,6 +111,10 @@ extension ObjectOperation {
         case .removeAttribute(let name):
             tag(.removeAttribute, &writer)
             writer.writeString(name)
+        case .removeOmapRange(let from, let to):
+            tag(.removeOmapRange, &writer)
+            writer.writeBytes(from)
+            writer.writeOptional(to) { $0.writeBytes($1) }
         case .clearOmap: tag(.clearOmap, &writer)
         case .call(let call):
             tag(.call, &writer)
@@ -150,7 +155,7 @@ extension ObjectOperation {
             }
             self = .compareOmap(key: key, expected: expected)
         case .sparseRead, .getAttributes, .compareAttribute, .compareExtent, .assertVersion, .assertUnwatched, .append,
-            .writeSame, .removeAttribute, .clearOmap, .call, .notify, .acknowledge:
+            .writeSame, .removeAttribute, .removeOmapRange, .clearOmap, .call, .notify, .acknowledge:
             self = try Self.rarer(tag, from: &reader)
         default: self = try Self.change(tag, from: &reader)
         }
@@ -182,6 +187,10 @@ extension ObjectOperation {
                 offset: offset, length: length, data: try reader.readBytes(atMost: StorageLimits.writeSize))
         case .removeAttribute:
             return .removeAttribute(name: try reader.readString(atMost: StorageLimits.attributeName))
+        case .removeOmapRange:
+            let from = try reader.readBytes(atMost: StorageLimits.omapKey)
+            let to = try reader.readOptional { r throws(WireError) in try r.readBytes(atMost: StorageLimits.omapKey) }
+            return .removeOmapRange(from: from, to: to)
         case .clearOmap: return .clearOmap
         case .call: return .call(try ClassCall(from: &reader))
         case .notify:

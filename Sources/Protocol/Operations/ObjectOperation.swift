@@ -56,6 +56,8 @@ public enum ObjectOperation: Sendable, Equatable {
     case removeAttribute(name: String)
     case setOmap(entries: [KeyValue])
     case removeOmap(keys: [Bytes])
+    /// Removes the keys in `from ..< to`; without `to`, all from `from` on.
+    case removeOmapRange(from: Bytes, to: Bytes?)
     case clearOmap
     /// Registers the caller under `cookie`, or renews it: it counts as a watcher until it unwatches or has not renewed for
     /// `timeoutMilliseconds`.
@@ -84,7 +86,7 @@ public enum ObjectOperation: Sendable, Equatable {
             .acknowledge, .listObjects:
             false
         case .create, .write, .append, .writeSame, .writeFull, .zero, .truncate, .remove, .setAttribute,
-            .removeAttribute, .setOmap, .removeOmap, .clearOmap, .watch, .unwatch:
+            .removeAttribute, .setOmap, .removeOmap, .removeOmapRange, .clearOmap, .watch, .unwatch:
             true
         case .call(let call): call.changes
         }
@@ -94,7 +96,7 @@ public enum ObjectOperation: Sendable, Equatable {
     public var readsState: Bool {
         switch self {
         case .write, .append, .writeSame, .writeFull, .zero, .truncate, .setAttribute, .removeAttribute, .setOmap,
-            .removeOmap, .clearOmap, .create(exclusive: false):
+            .removeOmap, .removeOmapRange, .clearOmap, .create(exclusive: false):
             false
         default:
             true

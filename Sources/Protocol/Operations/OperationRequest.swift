@@ -76,6 +76,7 @@ public struct OperationRequest: Sendable {
                 data += call.input.count
                 asked += OperationLimits.classData
             case .read(_, let length), .sparseRead(_, let length): asked += Int(length)
+            case .removeOmapRange(let from, let to): keys += from.count + (to?.count ?? 0)
             case .getOmap(let names), .removeOmap(let names): keys += names.reduce(0) { $0 + $1.count }
             default: break
             }

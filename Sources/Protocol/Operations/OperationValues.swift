@@ -154,6 +154,19 @@ public struct SparseData: Hashable, Sendable {
         }
     }
 
+    /// The extents of `data`, which stands at `offset` and reaches to the end of the last.
+    public init(_ data: Bytes, at offset: UInt64, _ ranges: [Range<UInt64>]) {
+        extents = ranges.map { Extent(offset: $0.lowerBound, length: $0.upperBound - $0.lowerBound) }
+        self.data =
+            ranges.count == 1
+            ? data
+            : .encoding(capacity: data.count + 8) { writer in
+                for range in ranges {
+                    writer.writeRaw(data[Int(range.lowerBound - offset)..<Int(range.upperBound - offset)])
+                }
+            }
+    }
+
     public init(decoding output: Bytes) throws(WireError) {
         var reader = ByteReader(output)
         extents = try reader.readArray(atMost: Int(StorageLimits.objectSize / 4096) + 1) { r throws(WireError) in

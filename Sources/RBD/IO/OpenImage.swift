@@ -126,7 +126,7 @@ extension Images {
     /// The watch is taken in the request that asks for the absence of the removal's mark, and a removal sets the mark in one
     /// that asks for the absence of watches. A failed opening leaves no watch behind, or it would keep others from removing
     /// the image until its time is over.
-    func watch(_ name: String, cookie: UInt64) async throws(RBDError) -> ImageInfo {
+    package func watch(_ name: String, cookie: UInt64) async throws(RBDError) -> ImageInfo {
         let found = try await info(name)
         let steps: [ObjectOperation] = [
             .assertExists, .compareOmap(key: ImageNaming.removing, expected: nil),
