@@ -53,17 +53,17 @@ public enum ObjectBench {
     }
 
     /// What a run of writes leaves for reads, as the content of the object with the run's name.
-    struct Record: Equatable {
+    package struct Record: Equatable {
         var prefix: String
         var blockSize: UInt64
         var objectSize: UInt64
         var blocks: UInt64
 
-        init(prefix: String, blockSize: UInt64, objectSize: UInt64, blocks: UInt64) {
+        package init(prefix: String, blockSize: UInt64, objectSize: UInt64, blocks: UInt64) {
             (self.prefix, self.blockSize, self.objectSize, self.blocks) = (prefix, blockSize, objectSize, blocks)
         }
 
-        init(decoding bytes: Bytes) throws(WireError) {
+        package init(decoding bytes: Bytes) throws(WireError) {
             var reader = ByteReader(bytes)
             self = try reader.versioned("bench record", supported: 1) { r, _ throws(WireError) in
                 Record(
@@ -75,7 +75,7 @@ public enum ObjectBench {
             else { throw WireError("a bench record of blocks of \(blockSize) in objects of \(objectSize) bytes") }
         }
 
-        var encoded: Bytes {
+        package var encoded: Bytes {
             .encoding { writer in
                 writer.versioned(1) { writer in
                     writer.writeString(prefix)
@@ -85,14 +85,14 @@ public enum ObjectBench {
         }
 
         /// Where block `number` stands.
-        func place(of number: UInt64) -> (object: ObjectName, offset: UInt64) {
+        package func place(of number: UInt64) -> (object: ObjectName, offset: UInt64) {
             let perObject = objectSize / blockSize
             return (object(number / perObject), number % perObject * blockSize)
         }
 
         func object(_ number: UInt64) -> ObjectName { ObjectName("\(prefix)_object\(number)") }
 
-        var objects: UInt64 { (blocks + objectSize / blockSize - 1) / (objectSize / blockSize) }
+        package var objects: UInt64 { (blocks + objectSize / blockSize - 1) / (objectSize / blockSize) }
     }
 }
 

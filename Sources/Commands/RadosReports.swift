@@ -38,9 +38,9 @@ final class CookieBox: Sendable {
     func set(_ value: UInt64) { cookie.withLock { $0 = value } }
 }
 
-enum TimeText {
+package enum TimeText {
     /// A time in this machine's zone, to the microsecond, with the zone.
-    static func local(nanoseconds: UInt64) -> String {
+    package static func local(nanoseconds: UInt64) -> String {
         var (time, parts) = (time_t(clamping: nanoseconds / 1_000_000_000), tm())
         localtime_r(&time, &parts)
         func format(_ form: String) -> String {
@@ -54,7 +54,7 @@ enum TimeText {
 }
 
 /// Bytes as `rados` shows them.
-enum HexDump {
+package enum HexDump {
     private static func hex(_ value: Int, _ width: Int) -> String {
         let digits = String(value, radix: 16)
         return String(repeating: "0", count: max(0, width - digits.count)) + digits
@@ -64,7 +64,7 @@ enum HexDump {
 
     /// Lines of sixteen bytes, each with its offset and its characters, then the length; a run of equal lines is shown once,
     /// with a star.
-    static func lines(_ bytes: Bytes) -> String {
+    package static func lines(_ bytes: Bytes) -> String {
         let all = bytes.array
         var text = ""
         var last: ArraySlice<UInt8>?
