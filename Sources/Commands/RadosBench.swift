@@ -116,6 +116,7 @@ final class BenchRun: ReplyReceiver, @unchecked Sendable {
     private var perSecond: [UInt64] = []
     private var lastFinished: UInt64 = 0
     private var ticker: RepeatedTask?
+    private var end: NIODeadline?
     private let promise: EventLoopPromise<Void>
     private var generator = SystemRandomNumberGenerator()
 
@@ -184,7 +185,8 @@ final class BenchRun: ReplyReceiver, @unchecked Sendable {
     func clusterChanged() {}
 
     private func endIfDone() {
-        guard isEnding, began.isEmpty else { return }
+        guard isEnding, began.isEmpty, end == nil else { return }
+        end = .now()
         ticker?.cancel()
         ticker = nil
         channel.close()
@@ -197,7 +199,7 @@ final class BenchRun: ReplyReceiver, @unchecked Sendable {
 
     // MARK: What is shown
 
-    private var elapsed: Double { max(1e-9, Double((NIODeadline.now() - start).nanoseconds) / 1e9) }
+    private var elapsed: Double { max(1e-9, Double(((end ?? .now()) - start).nanoseconds) / 1e9) }
     private var blockMegabytes: Double { Double(record.blockSize) / 1_048_576 }
 
     private func row(_ second: Int) {
@@ -222,7 +224,7 @@ final class BenchRun: ReplyReceiver, @unchecked Sendable {
         return (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)).squareRoot()
     }
 
-    /// To be called when the run has ended.
+    /// To be called when the run has ended: measures up to its end.
     var report: BenchReport {
         let rates = perSecond.map(Double.init)
         let bandwidths = rates.map { $0 * blockMegabytes }
@@ -243,17 +245,18 @@ extension RadosAdministration {
         let pool = try await openPool()
         do {
             let record = try await record(for: plan, pool)
-            let shown: @Sendable (String) -> Void = output.format == .plain ? write : { _ in }
+            let (isShown, write) = (output.format == .plain, write)
+            let shown: @Sendable (String) -> Void = { if isShown { write($0) } }
             if plan.mode == .write {
                 shown(
                     "Maintaining \(plan.concurrency) concurrent writes of \(plan.blockSize) bytes to objects of size "
                         + "\(plan.objectSize) for up to \(plan.seconds) seconds or 0 objects\n")
                 shown("Object prefix: \(record.prefix)\n")
             }
-            let (report, made) = try await pool.loop.flatSubmit {
-                let run = BenchRun(plan, record, pool, show: shown)
-                return run.run().map { (run.report, run.record) }
-            }.get()
+            let run = try await pool.loop.submit { BenchRun(plan, record, pool, show: shown) }.get()
+            try await pool.loop.flatSubmit { run.run() }.get()
+            // It has ended, so nothing of it changes any more.
+            let (report, made) = (run.report, run.record)
             output.show(report) { $0.text(plan.mode) }
             guard plan.mode == .write else { return }
             if plan.isCleaned {

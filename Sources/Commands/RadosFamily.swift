@@ -32,7 +32,7 @@ public struct RadosAdministration: Sendable {
         let limit = Int(StorageLimits.objectSize)
         let data = try LocalFile.read(file, atMost: limit, what: "an object")
         guard offset <= limit, data.count <= limit - Int(offset) else {
-            throw failure("putting", object, EFBIG)
+            throw failure("putting", object, errno: EFBIG)
         }
         try await run("putting", object) { pool, name in
             var position = min(Self.part, data.count)
@@ -69,7 +69,7 @@ public struct RadosAdministration: Sendable {
 
     /// Sets an object's size.
     public func truncate(_ object: String, size: UInt64) async throws(CommandError) {
-        guard size <= StorageLimits.objectSize else { throw failure("truncating", object, EFBIG) }
+        guard size <= StorageLimits.objectSize else { throw failure("truncating", object, errno: EFBIG) }
         try await run("truncating", object) { try await $0.perform([.truncate(size: size)], on: $1) }
     }
 
@@ -160,9 +160,14 @@ public struct RadosAdministration: Sendable {
     /// Sets an attribute to a value, or to what standard input has.
     public func setAttribute(_ object: String, _ attribute: String, _ value: String?) async throws(CommandError) {
         let limit = StorageLimits.attributeValue
-        let bytes = try value.map { Bytes($0) } ?? LocalFile.read("-", atMost: limit, what: "an attribute")
+        let bytes: Bytes
+        if let value {
+            bytes = Bytes(value)
+        } else {
+            bytes = try LocalFile.read("-", atMost: limit, what: "an attribute")
+        }
         guard attribute.utf8.count <= StorageLimits.attributeName, bytes.count <= limit else {
-            throw failure("setting xattr", object, attribute, E2BIG)
+            throw failure("setting xattr", object, attribute, errno: E2BIG)
         }
         try await run("setting xattr", object, attribute) {
             try await $0.perform([.setAttribute(name: attribute, value: bytes)], on: $1)
@@ -219,7 +224,7 @@ public struct RadosAdministration: Sendable {
         default: throw CommandError(errno: EINVAL, "the value is given twice: give it, or --input-file")
         }
         guard key.utf8.count <= StorageLimits.omapKey, bytes.count <= StorageLimits.omapValue else {
-            throw failure("setting omap value", object, key, E2BIG)
+            throw failure("setting omap value", object, key, errno: E2BIG)
         }
         try await run("setting omap value", object, key) {
             try await $0.perform([.setOmap(entries: [KeyValue(Bytes(key), bytes)])], on: $1)
@@ -299,7 +304,7 @@ public struct RadosAdministration: Sendable {
         for watcher in result.missed {
             write("timeout client.\(String(watcher.client, radix: 16)) cookie \(watcher.cookie)\n")
         }
-        if !result.missed.isEmpty { throw failure("calling notify on", object, ETIMEDOUT) }
+        if !result.missed.isEmpty { throw failure("calling notify on", object, errno: ETIMEDOUT) }
     }
 
     // MARK: Helpers
@@ -333,7 +338,7 @@ public struct RadosAdministration: Sendable {
         }
     }
 
-    private func failure(_ doing: String, _ object: String, _ part: String? = nil, _ errno: Int32) -> CommandError {
+    private func failure(_ doing: String, _ object: String, _ part: String? = nil, errno: Int32) -> CommandError {
         CommandError(
             errno: Self.status,
             "error \(doing) \(poolName)/\(object)\(part.map { "/" + $0 } ?? ""): (\(errno)) "

@@ -70,9 +70,7 @@ import RBD
                 _ = try await bench.images.watch("x", cookie: 3)
             },
             interrupt: { bench in
-                do { try await bench.images.remove("x") } catch {
-                    guard error.errno == 16 else { throw error }
-                }
+                do { try await bench.images.remove("x") } catch let error as RBDError where error.errno == 16 {}
             },
             then: { bench, comment in
                 let info = try await bench.images.info("x")
