@@ -1,7 +1,5 @@
 import ArgumentParser
 import Commands
-import Glibc
-import Protocol
 
 struct RadosCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -47,6 +47,10 @@ public final class ObjectWatch: ReplyReceiver, @unchecked Sendable {
         let period = TimeAmount.milliseconds(Int64(timeoutMilliseconds) / 3)
         renewal = loop.scheduleRepeatedTask(initialDelay: period, delay: period) { [weak self] _ in self?.renew() }
         renew()
+        let limit = loop.scheduleTask(in: .seconds(ClientLimits.administrativeSeconds)) { [weak self] in
+            self?.end(Errno.timedOut)
+        }
+        registered.futureResult.whenComplete { _ in limit.cancel() }
     }
 
     private func renew() {
@@ -84,7 +88,8 @@ public final class ObjectWatch: ReplyReceiver, @unchecked Sendable {
         finish()
         if let registered {
             self.registered = nil
-            registered.fail(RADOSError(errno: errno, RADOSError.text(errno), isAnswer: true))
+            channel.close()
+            registered.fail(RADOSError(errno: errno, RADOSError.text(errno), isAnswer: errno != Errno.timedOut))
         } else {
             _ = handler(.ended(errno: errno))
         }
