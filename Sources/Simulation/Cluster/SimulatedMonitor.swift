@@ -8,12 +8,14 @@ import Wire
 final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
     let identity: Identity
     private let log: MapLog
+    private let clock: SimulatedClock
     private unowned let cluster: SimulatedCluster
     private(set) var isAlive = true
     private(set) var core: MonitorCore<SimulatedMonitor>!
 
-    init(log: MapLog, incarnation: UInt64, cluster: SimulatedCluster) throws {
+    init(log: MapLog, incarnation: UInt64, clock: SimulatedClock, cluster: SimulatedCluster) throws {
         self.log = log
+        self.clock = clock
         self.cluster = cluster
         identity = Identity(cluster: cluster.id, entity: .monitor("a"), incarnation: incarnation)
         core = MonitorCore(
@@ -39,7 +41,7 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
 
     // MARK: MonitorEnvironment
 
-    var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    var nowMilliseconds: UInt64 { clock.milliseconds }
     func send(_ message: MonitorMessage, to session: PeerSession) {
         cluster.network.send(
             Message.monitor(message).encoded, from: self, on: SessionID(rawValue: session.rawValue))

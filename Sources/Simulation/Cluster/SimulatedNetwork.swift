@@ -45,6 +45,8 @@ final class SimulatedNetwork {
     /// Live sessions in the order of their making, so that a seed always picks the same.
     private var order: [Session] = []
     private var nextID: UInt64 = 1
+    /// Changes with every message that was delivered.
+    private(set) var digest: UInt64 = 0
     /// Nothing goes from the first to the second.
     private var blocked: Set<Way> = []
 
@@ -173,6 +175,7 @@ final class SimulatedNetwork {
         guard let message = try? Message(decoding: payload) else {
             preconditionFailure("a message of \(payload.count) bytes does not decode")
         }
+        digest = (digest ^ UInt64(Checksum.crc32c(payload)) ^ acceptorID.rawValue << 32) &* 0x0000_0100_0000_01b3
         receiver.received(message, from: direction == 0 ? acceptorID : session.id)
         receiver.turnEnded()
     }

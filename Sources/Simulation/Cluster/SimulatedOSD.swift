@@ -12,14 +12,17 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     let identity: Identity
     let store: ObjectStore<SimulatedDevice, SimulatedKeys>
     private let disk: SimulatedDisk
+    private let clock: SimulatedClock
     private unowned let cluster: SimulatedCluster
     private(set) var isAlive = true
     private(set) var core: OSDCore<SimulatedOSD>!
     private var monitor: MonitorClient<SimulatedOSD>!
     private var isDiskBusy = false
 
-    init(id: OSDID, disk: SimulatedDisk, incarnation: UInt64, cluster: SimulatedCluster) throws {
+    init(disk: SimulatedDisk, incarnation: UInt64, clock: SimulatedClock, cluster: SimulatedCluster) throws {
+        let id = disk.identity.osd
         self.disk = disk
+        self.clock = clock
         self.cluster = cluster
         store = try ObjectStore.open(disk.device, disk.keys, options: disk.options)
         identity = Identity(cluster: cluster.id, entity: .osd(id), incarnation: incarnation)
@@ -71,7 +74,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
 
     // MARK: OSDEnvironment
 
-    var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    var nowMilliseconds: UInt64 { clock.milliseconds }
     func send(_ payload: Bytes, to session: PeerSession) {
         cluster.network.send(payload, from: self, on: SessionID(rawValue: session.number))
     }
@@ -149,9 +152,9 @@ final class SimulatedDisk {
     let identity: StoreIdentity
     var options = StoreOptions()
 
-    init(cluster: UniqueID, osd: OSDID) throws {
-        identity = StoreIdentity(
-            cluster: cluster, osd: osd, store: UniqueID(high: 1, low: UInt64(osd.rawValue) + 1))
+    /// A new disk with an empty store.
+    init(_ identity: StoreIdentity) throws {
+        self.identity = identity
         device = SimulatedDevice(capacity: 64 << 20)
         options.journalSize = 1 << 20
         options.capacity = ByteCount(32 << 20)
