@@ -7,14 +7,15 @@ import Wire
 /// Who gives the cluster its commands.
 final class SimulatedAdministrator: MonitorClientEnvironment, NetworkProcess {
     let identity: Identity
-    let isAlive = true
     private unowned let cluster: SimulatedCluster
+    private var messenger: SimulatedMessenger!
     private var monitor: MonitorClient<SimulatedAdministrator>!
     private var answers: [UInt64: CommandReply] = [:]
 
     init(cluster: SimulatedCluster) {
         self.cluster = cluster
         identity = Identity(cluster: cluster.id, entity: .client("admin"), incarnation: 1)
+        messenger = SimulatedMessenger(identity, of: self, in: cluster.network)
         monitor = MonitorClient(monitors: [SimulatedCluster.monitorEndpoint], cluster: cluster.id, environment: self)
         monitor.start()
     }
@@ -42,10 +43,10 @@ final class SimulatedAdministrator: MonitorClientEnvironment, NetworkProcess {
     func closed(_ session: SessionID) {}
     func turnEnded() {}
 
-    func connect(toMonitor endpoint: Endpoint) -> SessionID { cluster.network.connect(self, to: endpoint) }
-    func close(_ session: SessionID) { cluster.network.close(session, by: self) }
+    func connect(toMonitor endpoint: Endpoint) -> SessionID { messenger.connect(to: endpoint) }
+    func close(_ session: SessionID) { messenger.core.close(session) }
     func send(_ message: MonitorMessage, to session: SessionID) {
-        cluster.network.send(Message.monitor(message).encoded, from: self, on: session)
+        messenger.send(.monitor(message), to: session)
     }
     func setTimer(_ timer: MonitorClientTimer, milliseconds: Int) {
         cluster.events.after(UInt64(milliseconds) * 1000) { [weak self] in self?.monitor.timerFired(timer) }

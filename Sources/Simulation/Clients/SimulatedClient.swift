@@ -16,6 +16,7 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     let identity: Identity
     private(set) var isAlive = true
     private unowned let cluster: SimulatedCluster
+    private var messenger: SimulatedMessenger!
     private var objecter: Objecter<SimulatedClient>!
     private var monitor: MonitorClient<SimulatedClient>!
     private var slot: PoolSlot?
@@ -35,6 +36,7 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
         self.cluster = cluster
         run = Int(incarnation)
         identity = Identity(cluster: cluster.id, entity: .client(name), incarnation: incarnation)
+        messenger = SimulatedMessenger(identity, of: self, in: cluster.network)
         objecter = Objecter(client: incarnation, environment: self)
         monitor = MonitorClient(monitors: [SimulatedCluster.monitorEndpoint], cluster: cluster.id, environment: self)
         monitor.start()
@@ -44,7 +46,7 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     /// The process ends.
     func kill() {
         isAlive = false
-        cluster.network.crashed(self)
+        messenger.kill()
     }
 
     /// What has not been answered, for a failing run.
@@ -56,13 +58,15 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
 
     private func work() {
         guard isAlive else { return }
-        if cluster.isWorking, let slot, pending.count < Self.atOnce.all {
-            let object = Int.random(in: 0..<cluster.workload.objects.count, using: &cluster.random)
-            if pending.values.count(where: { $0.object == object }) < Self.atOnce.object {
-                start(cluster.workload.request(on: object, using: &cluster.random), on: object, in: slot)
-            }
-        }
-        cluster.events.after(UInt64.random(in: 200...8000, using: &cluster.random)) { [weak self] in self?.work() }
+        for _ in 0..<Int.random(in: 1...4, using: &cluster.random) { startSomething() }
+        cluster.events.after(UInt64.random(in: 500...40_000, using: &cluster.random)) { [weak self] in self?.work() }
+    }
+
+    private func startSomething() {
+        guard cluster.isWorking, let slot, pending.count < Self.atOnce.all else { return }
+        let object = Int.random(in: 0..<cluster.workload.objects.count, using: &cluster.random)
+        guard pending.values.count(where: { $0.object == object }) < Self.atOnce.object else { return }
+        start(cluster.workload.request(on: object, using: &cluster.random), on: object, in: slot)
     }
 
     /// Reads every object once. False when it never had a map.
@@ -87,14 +91,14 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
 
     func send(_ request: OperationRequest, to osd: OSDID) {
         guard let session = session(to: osd) else { return }
-        cluster.network.send(Message.operation(request).encoded, from: self, on: session)
+        messenger.send(.operation(request), to: session)
     }
 
     private func session(to osd: OSDID) -> SessionID? {
         guard let record = objecter.map?.osds[osd], let endpoint = record.endpoint else { return nil }
         if let entry = sessions[osd], entry.incarnation == record.incarnation { return entry.session }
-        if let entry = sessions[osd] { cluster.network.close(entry.session, by: self) }
-        let session = cluster.network.connect(self, to: endpoint)
+        if let entry = sessions[osd] { messenger.core.close(entry.session) }
+        let session = messenger.connect(to: endpoint, expecting: .osd(osd))
         sessions[osd] = (session, record.incarnation)
         return session
     }
@@ -146,10 +150,10 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
 
     // MARK: MonitorClientEnvironment
 
-    func connect(toMonitor endpoint: Endpoint) -> SessionID { cluster.network.connect(self, to: endpoint) }
-    func close(_ session: SessionID) { cluster.network.close(session, by: self) }
+    func connect(toMonitor endpoint: Endpoint) -> SessionID { messenger.connect(to: endpoint) }
+    func close(_ session: SessionID) { messenger.core.close(session) }
     func send(_ message: MonitorMessage, to session: SessionID) {
-        cluster.network.send(Message.monitor(message).encoded, from: self, on: session)
+        messenger.send(.monitor(message), to: session)
     }
     func setTimer(_ timer: MonitorClientTimer, milliseconds: Int) {
         cluster.events.after(UInt64(milliseconds) * 1000) { [weak self] in

@@ -22,7 +22,7 @@ struct Workload {
 
     init(objects count: Int) {
         objects = (0..<count).map { index in
-            Object(name: ObjectName("rbd_data.1.\(index)"), grain: [4096, 512, 4096, 64 << 10][index % 4])
+            Object(name: ObjectName("rbd_data.1.\(index)"), grain: [4096, 512, 4096, 4096, 64 << 10][index % 5])
         }
     }
 

@@ -36,4 +36,7 @@ public final class EventQueue {
         event.body()
         return true
     }
+
+    /// Lets go of all that was to happen, and of what that holds.
+    public func clear() { events = Heap() }
 }

@@ -9,6 +9,7 @@ extension SimulatedCluster {
     /// Breaks things, heals them, and returns what was wrong: nothing when every answer can be explained and all copies of
     /// every object are there and equal.
     public func check() throws -> [String] {
+        defer { events.clear() }
         run(milliseconds: 3000)
         for _ in 0..<options.faults {
             try breakSomething()
@@ -25,7 +26,7 @@ extension SimulatedCluster {
     private func settle() throws -> [String] {
         try startEverything(likely: false)
         network.unblockAll()
-        for disk in disks { disk?.device.isFull = false }
+        for disk in disks { disk?.device.isTaken = false }
         isWorking = false
         guard comesToRest() else {
             let pending = clients.compactMap { $0?.pendingOperations }
@@ -37,6 +38,7 @@ extension SimulatedCluster {
 
     private func comesToRest() -> Bool {
         for round in 0..<12 {
+            administrator.command("osd pool set", ["pool": "rbd", "var": "min_size", "val": "2"])
             // Said again: a command whose answer was lost with its monitor may have been done again since.
             for index in disks.indices where disks[index] != nil {
                 administrator.command("osd in", ["ids": "\(index)"])
@@ -67,6 +69,11 @@ extension SimulatedCluster {
         var readers: [OSDID: StoreReader] = [:]
         for index in names {
             guard let disk = disks[index] else { continue }
+            // Nothing is left over: every key belongs to something, every unit to one object.
+            var check = try StoreCheck(device: disk.device, keys: disk.keys) { finding in
+                problems.append("\(disk.identity.osd): \(finding.kind) \(finding.object ?? ""): \(finding.detail)")
+            }
+            try check.run(readingData: true) { _ in }
             readers[OSDID(Int32(index))] = try StoreReader(disk)
         }
         for group in pool.groups {

@@ -23,9 +23,11 @@ extension SimulatedCluster {
         case 25..<31:
             count("monitor killed")
             killMonitor()
-        case 31..<50:
+        case 31..<45:
             count("connection broken")
             network.cutSomething()
+        case 45..<50:
+            if network.damageSomething() { count("message damaged") }
         case 50..<59: partition()
         case 59..<67: changeWeight()
         case 67..<71:
@@ -75,7 +77,7 @@ extension SimulatedCluster {
 
     private func changeWeight() {
         let osd = anyOSD()
-        switch Int.random(in: 0..<6, using: &random) {
+        switch Int.random(in: 0..<7, using: &random) {
         case 0, 1:
             count("osd out", "osd.\(osd)")
             administrator.command("osd out", ["ids": "\(osd)"])
@@ -86,6 +88,10 @@ extension SimulatedCluster {
             count("osd marked down", "osd.\(osd)")
             administrator.command("osd down", ["ids": "\(osd)"])
         case 4:
+            count("min_size changed")
+            let size = ["1", "2", "2", "3"].randomElement(using: &random) ?? "2"
+            administrator.command("osd pool set", ["pool": "rbd", "var": "min_size", "val": size])
+        case 5:
             count("osd reweighted", "osd.\(osd)")
             let weight = ["0.3", "0.6", "0.9", "1"].randomElement(using: &random) ?? "1"
             administrator.command("osd reweight", ["ids": "\(osd)", "weight": weight])
@@ -101,8 +107,8 @@ extension SimulatedCluster {
     private func fillDisk() throws {
         guard let disk = disks[anyOSD()] else { return }
         count("disk full", "\(disk.identity.osd)")
-        disk.device.isFull = true
-        events.after(UInt64.random(in: 1_000_000...10_000_000, using: &random)) { disk.device.isFull = false }
+        disk.device.isTaken = true
+        events.after(UInt64.random(in: 1_000_000...10_000_000, using: &random)) { disk.device.isTaken = false }
     }
 
     // MARK: OSDs come and go
@@ -127,7 +133,7 @@ extension SimulatedCluster {
     private func waitUntilClean() throws -> Bool {
         try startEverything(likely: false)
         network.unblockAll()
-        for disk in disks { disk?.device.isFull = false }
+        for disk in disks { disk?.device.isTaken = false }
         return run(seconds: 8) { isClean }
     }
 

@@ -47,7 +47,7 @@ public final class SimulatedCluster {
     var osds: [SimulatedOSD?]
     var clients: [SimulatedClient?] = []
     private(set) var administrator: SimulatedAdministrator!
-    var workload = Workload(objects: 20)
+    var workload = Workload(objects: 16)
     /// False when clients are not to begin anything new.
     var isWorking = true
     private var nextIncarnation: UInt64 = 1
@@ -72,7 +72,7 @@ public final class SimulatedCluster {
         self.options = options
         random = SeededGenerator(seed: seed)
         network = SimulatedNetwork(events: events, seed: seed ^ 0x5bd1_e995)
-        let count = 3 + Int(seed % 4)
+        let count = 3 + Int(seed % 5)
         disks = Array(repeating: nil, count: Self.limit)
         osds = Array(repeating: nil, count: Self.limit)
         for index in 0..<count { disks[index] = try newDisk(OSDID(Int32(index)), newStoreID()) }

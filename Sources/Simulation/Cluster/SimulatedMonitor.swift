@@ -11,6 +11,7 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
     private let clock: SimulatedClock
     private unowned let cluster: SimulatedCluster
     private(set) var isAlive = true
+    private(set) var messenger: SimulatedMessenger!
     private(set) var core: MonitorCore<SimulatedMonitor>!
 
     init(log: MapLog, incarnation: UInt64, clock: SimulatedClock, cluster: SimulatedCluster) throws {
@@ -21,13 +22,14 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
         core = MonitorCore(
             identity: MonitorIdentity(name: "a", endpoint: SimulatedCluster.monitorEndpoint),
             map: try log.newestMap(), environment: self)
-        cluster.network.listen(self, at: SimulatedCluster.monitorEndpoint)
+        messenger = SimulatedMessenger(identity, of: self, in: cluster.network)
+        cluster.network.listen(messenger, at: SimulatedCluster.monitorEndpoint)
         tick()
     }
 
     func kill() {
         isAlive = false
-        cluster.network.crashed(self)
+        messenger.kill()
         cluster.monitorKeys.crash(using: &cluster.random)
     }
 
@@ -43,8 +45,7 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
 
     var nowMilliseconds: UInt64 { clock.milliseconds }
     func send(_ message: MonitorMessage, to session: PeerSession) {
-        cluster.network.send(
-            Message.monitor(message).encoded, from: self, on: SessionID(rawValue: session.rawValue))
+        messenger.send(.monitor(message), to: SessionID(rawValue: session.rawValue))
     }
     func propose(_ entry: MapLogEntry) {
         cluster.events.after(UInt64.random(in: 100...2000, using: &cluster.random)) { [weak self] in
@@ -60,6 +61,7 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
         do { return try log.fullMap(Epoch(1)) } catch { preconditionFailure("the map log: \(error)") }
     }
     func note(_ line: String) { cluster.trace("mon.a: \(line)") }
+    func report(_ line: String) { note(line) }
 
     // MARK: NetworkProcess
 

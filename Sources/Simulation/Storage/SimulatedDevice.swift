@@ -55,16 +55,23 @@ public final class SimulatedDevice: BlockDevice {
     public var writesUntilFailure: Int?
     /// The space is gone although `growable` says otherwise, as when others fill the file system.
     public var isFull = false
+    /// The space is gone, and `growable` says so.
+    public var isTaken = false
     /// Bytes that reads fail on with EIO, as those of a bad sector.
     public var unreadable: Range<UInt64> = 0..<0
     /// Finished operations so far, of all kinds.
     public private(set) var finishedOperations = 0
 
     /// A disk that can hold `capacity` bytes.
-    public init(capacity: UInt64) { self.capacity = capacity }
+    public init(capacity: UInt64) {
+        self.capacity = capacity
+        // Memory that is not touched costs nothing, growing by copies would be a good part of a simulation's time.
+        current.reserveCapacity(Int(capacity))
+        stable.reserveCapacity(Int(capacity))
+    }
 
-    /// Bytes left of the capacity.
-    public var growable: UInt64 { capacity - min(capacity, size) }
+    /// Bytes left of the capacity; none while others have taken them.
+    public var growable: UInt64 { isTaken ? 0 : capacity - min(capacity, size) }
     /// Operations that `step` can finish.
     public var pendingOperations: Int { pending.count }
 
@@ -136,7 +143,7 @@ public final class SimulatedDevice: BlockDevice {
         case .flush(let covering):
             settle(covering)
         case .grow(let size):
-            if size <= capacity && !isFull { extend(to: size) } else { result = -28 }
+            if size <= capacity && !isFull && !isTaken { extend(to: size) } else { result = -28 }
         }
         finishedOperations += 1
         finished.append(IOCompletion(tag: tag, result: result))
@@ -227,7 +234,7 @@ public final class SimulatedDevice: BlockDevice {
     public func growNow(to size: UInt64) throws(DeviceError) {
         try countCall()
         guard size > self.size else { return }
-        guard size <= capacity && !isFull else { throw DeviceError(code: 28, "the simulated disk is full") }
+        guard size <= capacity && !isFull && !isTaken else { throw DeviceError(code: 28, "the simulated disk is full") }
         extend(to: size)
     }
 
