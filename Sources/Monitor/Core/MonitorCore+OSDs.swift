@@ -18,11 +18,11 @@ extension MonitorCore {
         guard sessions[session] != nil else { return true }
         if draft.settled.contains(boot.id) { return false }
         guard var record = draft.map.osds[boot.id] else {
-            refuse(boot, "\(boot.id) is not in the map any more: register its disk \(boot.uuid) with `osd new`", session)
+            refuse(boot, "the map has no \(boot.id): register its disk \(boot.uuid) with `osd new`", session)
             return true
         }
         guard record.uuid == boot.uuid else {
-            refuse(boot, "\(boot.id) has disk \(record.uuid) by the map, not \(boot.uuid): it was given to another", session)
+            refuse(boot, "the map gives \(boot.id) to the disk \(record.uuid), and this is \(boot.uuid)", session)
             return true
         }
         if record.isUp, record.incarnation == boot.incarnation { return true }
