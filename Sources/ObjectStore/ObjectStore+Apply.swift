@@ -29,54 +29,67 @@ extension ObjectStore {
             let object = try existing(id)
             object.record?.mayHaveOmap = true
             let number = number(of: object)
-            for entry in entries { put(StoreKeys.omap(number, entry.key), entry.value.compacted(), batch, &writer) }
+            for entry in entries { put(StoreKeys.omap(number, entry.key), entry.value.compacted(), &writer) }
         case .removeOmap(let id, let keys):
             guard let number = try cached(id).record?.number else { return }
-            for key in keys { removeKey(StoreKeys.omap(number, key), batch, &writer) }
+            for key in keys { removeKey(StoreKeys.omap(number, key), &writer) }
+        case .removeOmapRange(let id, let from, let to):
+            guard let record = try cached(id).record, record.mayHaveOmap else { return }
+            let end = StoreKeys.end(ofPrefix: StoreKeys.omap(record.number, .empty))
+            try removeKeys(
+                from: StoreKeys.omap(record.number, from), to: to.map { StoreKeys.omap(record.number, $0) } ?? end,
+                &writer)
+        case .clone(let id, let target):
+            try clone(id, to: target, batch, &writer)
+        case .cloneRange(let id, let target, let offset, let length, let at):
+            try cloneRange(id, to: target, offset: offset, length: length, at: at, batch)
         case .clearOmap(let id):
-            try clearOmap(try cached(id), batch, &writer)
+            try clearOmap(try cached(id), &writer)
         case .setGroupKeys(let group, let entries):
-            for entry in entries { put(StoreKeys.group(group, entry.key), entry.value.compacted(), batch, &writer) }
+            for entry in entries { put(StoreKeys.group(group, entry.key), entry.value.compacted(), &writer) }
         case .removeGroupKeys(let group, let from, let to):
-            try removeKeys(from: StoreKeys.group(group, from), to: StoreKeys.group(group, to), batch, &writer)
+            try removeKeys(from: StoreKeys.group(group, from), to: StoreKeys.group(group, to), &writer)
         case .removeGroup(let group):
             let prefix = StoreKeys.group(group, .empty)
-            try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), batch, &writer)
+            try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), &writer)
         }
     }
 
     // MARK: - Keys
 
-    private func put(_ key: Bytes, _ value: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: value, lsn: batch.lsn, position: batch.changes.count)
-        batch.changes.append(KeyChange(key: key, value: value))
+    func put(_ key: Bytes, _ value: Bytes, _ writer: inout KeyBatchWriter) {
+        young.table.set(key, value)
         writer.put(key, value)
     }
 
-    private func removeKey(_ key: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn, position: batch.changes.count)
-        batch.changes.append(KeyChange(key: key, value: nil))
+    func removeKey(_ key: Bytes, _ writer: inout KeyBatchWriter) {
+        young.table.set(key, nil)
         writer.remove(key)
     }
 
-    /// Removes the keys that exist in the range, one by one: results are logged, so replay does not depend on what is
-    /// there.
-    private func removeKeys(from lower: Bytes, to upper: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter)
+    /// Removes the keys of the range: a few of them one by one, which costs the metadata store least; many as a range, so that
+    /// what is logged does not depend on their number.
+    private func removeKeys(from lower: Bytes, to upper: Bytes, _ writer: inout KeyBatchWriter)
         throws(StoreError)
     {
         guard lower < upper else { return }
         var found: [Bytes] = []
         try scan(from: lower, to: upper) { key, _ in
             found.append(key)
-            return true
+            return found.count <= StoreLimits.keysRemovedSingly
         }
-        for key in found { removeKey(key, batch, &writer) }
+        guard found.count > StoreLimits.keysRemovedSingly else {
+            for key in found { removeKey(key, &writer) }
+            return
+        }
+        young.table.removeRange(KeyRange(lower, upper))
+        writer.removeRange(lower, upper)
     }
 
-    private func clearOmap(_ object: CachedObject, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
+    private func clearOmap(_ object: CachedObject, _ writer: inout KeyBatchWriter) throws(StoreError) {
         guard let record = object.record, record.mayHaveOmap else { return }
         let prefix = StoreKeys.omap(record.number, .empty)
-        try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), batch, &writer)
+        try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), &writer)
         object.record?.mayHaveOmap = false
         markChanged(object)
     }
@@ -95,7 +108,7 @@ extension ObjectStore {
     }
 
     /// The object, which comes into being when it does not exist; its record will be written.
-    private func existing(_ id: ObjectID) throws(StoreError) -> CachedObject {
+    func existing(_ id: ObjectID) throws(StoreError) -> CachedObject {
         let object = try cached(id)
         if object.record == nil {
             object.record = ObjectRecord(number: nextObject)
@@ -107,7 +120,7 @@ extension ObjectStore {
         return object
     }
 
-    private func number(of object: CachedObject) -> UInt64 {
+    func number(of object: CachedObject) -> UInt64 {
         guard let record = object.record else { preconditionFailure("object \(object.id) does not exist") }
         return record.number
     }
@@ -119,35 +132,37 @@ extension ObjectStore {
                 for index in object.changedUnits {
                     let key = StoreKeys.unit(record.number, UInt32(index))
                     if let unit = object.unit(index) {
-                        put(key, unit.encoded(), batch, &writer)
+                        put(key, unit.encoded(), &writer)
                     } else {
-                        removeKey(key, batch, &writer)
+                        removeKey(key, &writer)
                     }
                 }
-                if object.recordChanged { put(object.key, record.encoded(), batch, &writer) }
+                if object.recordChanged { put(object.key, record.encoded(), &writer) }
             }
+            if object.units.count != object.countedUnits { countUnits(of: object) }
             object.changedUnits.removeAll(keepingCapacity: true)
             object.recordChanged = false
             object.touched = false
         }
         touchedObjects.removeAll(keepingCapacity: true)
+        if !changedShares.isEmpty { putShares(into: batch, &writer) }
     }
 
-    private func remove(_ id: ObjectID, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
+    func remove(_ id: ObjectID, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
         let object = try cached(id)
         guard let record = object.record else { return }
         try loadUnits(object)
-        try clearOmap(object, batch, &writer)
+        try clearOmap(object, &writer)
         for (index, unit) in object.units.enumerated() {
             guard let unit else { continue }
-            batch.freed.append(unit.place)
-            removeKey(StoreKeys.unit(record.number, UInt32(index)), batch, &writer)
+            release(unit.place, batch)
+            removeKey(StoreKeys.unit(record.number, UInt32(index)), &writer)
         }
         // Units that were punched out earlier in this transaction have their old keys still.
         for index in object.changedUnits where object.unit(index) == nil {
-            removeKey(StoreKeys.unit(record.number, UInt32(index)), batch, &writer)
+            removeKey(StoreKeys.unit(record.number, UInt32(index)), &writer)
         }
-        removeKey(object.key, batch, &writer)
+        removeKey(object.key, &writer)
         object.record = nil
         object.units = []
         object.changedUnits = []
@@ -186,6 +201,10 @@ extension ObjectStore {
         _ object: CachedObject, unit before: UnitRecord, index: Int, from start: Int, to end: Int, _ batch: Batch
     ) throws(StoreError) {
         var unit = before
+        let whole = Self.blocks(wholeIn: start, end), touched = Self.blocks(touching: start, end)
+        if touched & ~whole & unit.present != 0, units.isShared(unit.place) {
+            unit = try ownUnit(object, index, insteadOf: unit, keeping: ~whole, batch)
+        }
         var at = start
         while at < end {
             let block = at / StoreLimits.blockSize
@@ -199,7 +218,7 @@ extension ObjectStore {
         }
         guard unit != before else { return }
         if unit.present == 0 {
-            batch.freed.append(unit.place)
+            release(unit.place, batch)
             object.setUnit(index, nil)
         } else {
             object.setUnit(index, unit)
@@ -256,7 +275,7 @@ extension ObjectStore {
                     uncommitted[number] = UncommittedBlock(lsn: batch.lsn, content: content)
                     unit.set(block, checksum: plain ^ UnitRecord.seed(object: owner, block: blockNumber(index, block)))
                 }
-                if let before = object.unit(index) { batch.freed.append(before.place) }
+                if let before = object.unit(index) { release(before.place, batch) }
                 object.setUnit(index, unit)
             }
             batch.outstanding += 1
@@ -274,7 +293,15 @@ extension ObjectStore {
         throws(StoreError)
     {
         var unit: UnitRecord
-        if let found = object.unit(index) { unit = found } else { unit = UnitRecord(place: try allocate(1).first) }
+        if let found = object.unit(index) {
+            unit = found
+            if units.isShared(unit.place) {
+                let whole = Self.blocks(wholeIn: start, start + data.count)
+                unit = try ownUnit(object, index, insteadOf: unit, keeping: ~whole, batch)
+            }
+        } else {
+            unit = UnitRecord(place: try allocate(1).first)
+        }
         var done = 0
         while done < data.count {
             let block = (start + done) / StoreLimits.blockSize

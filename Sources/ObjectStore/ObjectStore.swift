@@ -11,14 +11,14 @@ import Wire
 ///
 /// How a write travels: `submit` applies the transaction to the objects in memory and gathers the resulting keys, and
 /// the blocks, in a `Batch`. `endOfTurn` writes the batch as one journal record, durably (group commit). When record
-/// and data are complete, in the order of LSNs, it is committed: the owner hears, the keys wait in memory (`settled`) for
-/// the metadata store, and the blocks (`dirty`) for their home location. A checkpoint writes both, the keys without the
+/// and data are complete, in the order of LSNs, it is committed: the owner hears, and the blocks (`dirty`) wait for their
+/// home location as the keys (`young`, `closed`) do for the metadata store. A checkpoint writes both, the keys without the
 /// metadata store's log, flushes device and metadata store, and then moves the start of replay in the superblock, which
 /// frees the journal.
 ///
 /// Invariants:
-/// - `overlay` and `uncommitted` hold exactly what is submitted and not committed; `settled`, `settling`, the metadata
-///   store and `dirty` never do.
+/// - `uncommitted` holds exactly the blocks that are submitted and not committed; `dirty` never does, and a generation of keys
+///   goes to the metadata store only when all of it is committed.
 /// - A block goes home, and a freed unit is used again, only when `durableMark` has reached its LSN (see `RecordHeader`).
 /// - At most one write per home location is in flight, and a unit with one is not used again.
 /// - Nothing is told committed that a restart would not replay.
@@ -27,6 +27,10 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     public var identity: StoreIdentity { superblock.identity }
     /// Why the store has stopped, when it has.
     public internal(set) var stopReason: StoreError?
+
+    /// What the last start could not bring back because its journal was damaged, in the order of the objects. Reads of these
+    /// blocks fail until they are written whole; all else is as it was committed.
+    public internal(set) var unvouched: [UnvouchedObject] = []
 
     let device: Device
     let keys: Keys
@@ -56,21 +60,15 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var chunkUsed = 0
 
     // What is newer than the metadata store and the home locations.
-    struct OverlayEntry {
-        var value: Bytes?
-        var lsn: UInt64
-        /// Which of its batch's changes it is.
-        var position: Int
-    }
-    var overlay: [Bytes: OverlayEntry] = [:]
     struct UncommittedBlock {
         var lsn: UInt64
         var content: BlockReference
     }
     var uncommitted: [UInt64: UncommittedBlock] = [:]
-    /// Committed changes of keys since the last checkpoint began, and those that the checkpoint under way writes.
-    var settled = KeyTable()
-    var settling = KeyTable()
+    /// Changes of keys, submitted or committed, that no checkpoint has begun to write.
+    var young = KeyGeneration()
+    /// Those before, in order. A checkpoint writes the first.
+    var closed: [KeyGeneration] = []
     var dirty: [UInt64: DirtyBlock] = [:]
     /// Dirty blocks in order of LSN, and those whose write home had to wait for an older one.
     var dirtyQueue = Queue<(block: UInt64, lsn: UInt64)>()
@@ -86,6 +84,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var pendingFree = Queue<(lsn: UInt64, unit: UInt32)>()
     var isGrowing = false
     var growable: UInt64 = 0
+    /// The file system has not even left what the metadata store must have to go on.
+    var isMetadataShort = false
 
     // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes
     // the older.
@@ -96,6 +96,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var latestObject: CachedObject?
     /// Objects that the transaction being applied has changed.
     var touchedObjects: [CachedObject] = []
+    /// Units whose number of references it has changed.
+    var changedShares: [UInt32] = []
 
     var checkpoint = CheckpointPhase.idle
     var checkpointRequested = false
@@ -135,10 +137,12 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed
     /// is visible to every read from now on.
     ///
-    /// The caller has asked `canAccept`; a transaction that finds no space stops the store, as a failed write does.
+    /// The caller has asked `canAccept`. A transaction that would find no space stops the store, with nothing of it logged or
+    /// changed: its owner leaves the cluster with that reason, and a restart finds everything that was committed.
     public func submit(_ transaction: Transaction, token: UInt64) {
         guard stopReason == nil else { return }
         do throws(StoreError) {
+            if units.free < StoreLimits.plentyOfUnits { try checkSpace(for: transaction) }
             let batch = gathering ?? beginBatch()
             var writer = KeyBatchWriter(capacity: 1024)
             for operation in transaction.operations { try apply(operation, to: batch, &writer) }
@@ -211,6 +215,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         guard let batch = gathering else { return }
         waiting.append(batch)
         gathering = nil
+        young.take(batch)
+        // Whatever waits to be written, the records of one generation fit into the journal, so that it can be checkpointed.
+        if young.recordBytes >= superblock.journalLength / 2 { closeGeneration() }
     }
 
     /// Does whatever has become possible and submits it to the device once.
@@ -264,6 +271,14 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var abandonedReads: [ReadOperation] = []
 }
 
+/// An object that has lost the newest content of some of its blocks.
+public struct UnvouchedObject: Hashable, Sendable {
+    /// The object.
+    public var object: ObjectID
+    /// Numbers of the blocks of 4 KiB in it, in order.
+    public var blocks: [UInt64]
+}
+
 /// What the store has done since it was opened.
 public struct StoreCounters: Hashable, Sendable {
     /// Journal records written, and their bytes.
@@ -288,6 +303,11 @@ public struct StoreCounters: Hashable, Sendable {
     public var replayedRecords: UInt64 = 0
     /// Times a record wrapped around the end of the ring.
     public var wraps: UInt64 = 0
+
+    /// References to units given to clones, and units written anew because they were shared or cloned in part.
+    public var sharedUnits: UInt64 = 0
+    /// Units written anew for that.
+    public var copiedUnits: UInt64 = 0
 
     /// All zero.
     public init() {}

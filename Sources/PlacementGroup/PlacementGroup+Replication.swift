@@ -64,13 +64,17 @@ extension PlacementGroup {
             || (recovery.fill.map { $0.target == member.osd && $0.covers(object) } ?? false)
     }
 
-    /// One transaction carries the data, the log entry and the info, on every member alike.
+    /// One transaction carries the data and the log entry, on every member alike. Where the log ends is what the info would
+    /// say of it, so the info is stored only when more of it changes.
     private func apply(_ operations: Transaction, _ entry: LogEntry, trimTo: Version, _ purpose: CommitPurpose) {
         var transaction = operations
         log.append(entry)
         info.lastUpdate = entry.version
-        if trimTo > log.tail { transaction.operations += trim(to: trimTo) }
-        transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(entry), GroupKeys.entry(info)]))
+        transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(entry)]))
+        if trimTo > log.tail {
+            transaction.operations += trim(to: trimTo)
+            transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
+        }
         commit(transaction, purpose)
     }
 
@@ -137,7 +141,7 @@ extension PlacementGroup {
         // Requests that waited for the writes under way to become fewer.
         while !waiting.isEmpty, writes.count < GroupLimits.writesInFlight / 2, phase == .active {
             let (request, client) = waiting.removeFirst()
-            self.request(request, from: client)
+            admit(request, client)
         }
     }
 
@@ -160,7 +164,9 @@ extension Transaction.Operation {
         switch self {
         case .touch(let object), .write(let object, _, _), .zero(let object, _, _), .truncate(let object, _),
             .remove(let object), .setAttribute(let object, _, _), .removeAttribute(let object, _),
-            .setOmap(let object, _), .removeOmap(let object, _), .clearOmap(let object):
+            .setOmap(let object, _), .removeOmap(let object, _), .clearOmap(let object),
+            .removeOmapRange(let object, _, _),
+            .clone(_, let object), .cloneRange(_, let object, _, _, _):
             object
         case .setGroupKeys, .removeGroupKeys, .removeGroup: nil
         }
