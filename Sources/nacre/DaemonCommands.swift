@@ -82,7 +82,8 @@ struct MonitorCommand: AsyncParsableCommand {
         func validate() throws {
             guard downOutInterval <= 31_536_000 else {
                 throw ValidationError(
-                    "--down-out-interval is \(downOutInterval): give seconds, a year (31536000) at most, or 0 for never")
+                    "--down-out-interval is \(downOutInterval): give seconds, a year (31536000) at most, or 0 for never"
+                )
             }
         }
 
