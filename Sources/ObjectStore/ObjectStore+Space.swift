@@ -111,7 +111,7 @@ extension ObjectStore {
         if Double(usage.used) > Double(usage.total) * StoreLimits.eagerRatio || usage.available < options.growth
             || freeBytes < options.growth
         {
-            checkpointRequested = true
+            requestCheckpoint()
         }
     }
 

@@ -58,6 +58,7 @@ import Wire
             }
             let written = try completions(device, 100)
             #expect(written.values.allSatisfy { $0 == 8192 } && written.count == 100)
+            withExtendedLifetime(buffers) {}
             device.flush(tag: 5)
             #expect(try completions(device, 1) == [5: 0])
             let back = (0..<100).map { _ in filled(2, 0) }
