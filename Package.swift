@@ -21,9 +21,11 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "nacre",
     dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+        .package(url: "https://github.com/ordo-one/TextTable.git", exact: "0.0.2"),
     ],
     targets: [
         .target(name: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
@@ -52,6 +54,7 @@ let package = Package(
                 "Wire", logging,
             ] + nio,
             swiftSettings: settings),
+        .target(name: "NBD", dependencies: ["Wire"] + nio, swiftSettings: settings),
         .target(
             name: "RADOS",
             dependencies: [
@@ -59,8 +62,36 @@ let package = Package(
             ] + nio,
             swiftSettings: settings),
         .target(
+            name: "RBD",
+            dependencies: ["Protocol", "RADOS", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings),
+        .target(
+            name: "Gateway",
+            dependencies: ["NBD", "Protocol", "RADOS", "RBD", "Wire", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings),
+        .target(
             name: "Monitor",
             dependencies: ["CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Protocol", "Wire", logging] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "Commands",
+            dependencies: [
+                "CRUSH", "ClusterMap", "Monitor", "ObjectStore", "Protocol", "RADOS", "RBD", "Wire", logging,
+                .product(name: "TextTable", package: "TextTable"),
+            ] + nio,
+            swiftSettings: settings),
+        .target(
+            name: "Nacre",
+            dependencies: [
+                "ClusterMap", "Commands", "Gateway", "Monitor", "NBD", "OSD", "RADOS", "Wire", logging,
+            ] + nio,
+            swiftSettings: settings),
+        .executableTarget(
+            name: "nacre",
+            dependencies: [
+                "CRUSH", "ClusterMap", "Commands", "Monitor", "NBD", "Nacre", "OSD", "RBD", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: settings),
         .target(
             name: "Simulation",
@@ -70,9 +101,66 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(name: "simulate", dependencies: ["PlacementGroup", "Simulation"], swiftSettings: settings),
+
+        .executableTarget(
+            name: "torment", dependencies: ["ObjectStore", "Protocol", "Wire"], swiftSettings: settings),
+        .executableTarget(
+            name: "bench",
+            dependencies: [
+                "AllocationCounter", "CRUSH", "ClusterMap", "KeyValueStore", "ObjectStore", "Protocol", "Wire",
+            ], swiftSettings: settings),
+
+        .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
         .testTarget(
+            name: "MonitorTests",
+            dependencies: [
+                "CRUSH", "ClusterMap", "KeyValueStore", "Messenger", "Monitor", "MonitorClient", "Protocol", "Wire",
+                logging,
+            ] + nio,
+            swiftSettings: settings),
+        .testTarget(
+            name: "CommandsTests", dependencies: ["Commands", "Monitor", "Protocol", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "MessengerTests", dependencies: ["ClusterMap", "Messenger", "Protocol", "Wire", logging] + nio,
+            swiftSettings: settings),
+        .testTarget(
+            name: "MonitorClientTests",
+            dependencies: ["CRUSH", "ClusterMap", "Messenger", "MonitorClient", "Protocol", "Wire"] + nio,
+            swiftSettings: settings),
+        .testTarget(name: "KeyValueStoreTests", dependencies: ["KeyValueStore", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "ObjectStoreTests", dependencies: ["KeyValueStore", "ObjectStore", "Protocol", "Simulation", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
             name: "PlacementGroupTests", dependencies: ["PlacementGroup", "Protocol", "ClusterMap", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ClusterMapTests", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"],
+            exclude: ["Fixtures"],
+            swiftSettings: settings),
+        .testTarget(name: "ProtocolTests", dependencies: ["ClusterMap", "Protocol", "Wire"], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        .testTarget(name: "CRUSHTests", dependencies: ["AllocationCounter", "CRUSH", "Wire"], swiftSettings: settings),
+        .target(
+            name: "ClientTestSupport", dependencies: ["ClusterMap", "Protocol", "RADOS", "Wire"],
+            path: "Tests/ClientTestSupport", swiftSettings: settings),
+        .testTarget(
+            name: "RADOSTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RBDTests", dependencies: ["ClientTestSupport", "ClusterMap", "Protocol", "RADOS", "RBD", "Wire"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "GatewayTests",
+            dependencies: [
+                "ClientTestSupport", "ClusterMap", "CRUSH", "Gateway", "Messenger", "NBD", "Protocol", "RADOS", "RBD",
+                "Wire", logging,
+            ] + nio, swiftSettings: settings),
+        .testTarget(
+            name: "NBDTests",
+            dependencies: ["NBD", "Wire", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")] + nio,
             swiftSettings: settings),
     ]
 )

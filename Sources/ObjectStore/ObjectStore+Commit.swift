@@ -12,7 +12,6 @@ extension ObjectStore {
         precondition(batch.lsn == head.lsn, "batch \(batch.lsn) after record \(head.lsn)")
         guard UInt64(batch.recordBytes) <= journalFree else {
             counters.journalFull += 1
-            checkpointRequested = true
             return false
         }
         let meta = encodeMeta(batch)
@@ -143,6 +142,7 @@ extension ObjectStore {
             dropDirty(unit)
             pendingFree.append((batch.lsn, unit))
         }
+        for hole in batch.holes { pendingHoles.append((batch.lsn, hole)) }
     }
 
     private func becomeDirty(_ block: UInt64, lsn: UInt64, _ content: BlockReference) {

@@ -82,6 +82,10 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var units = UnitMap()
     /// Freed by committed batches; free for use once the mark allows.
     var pendingFree = Queue<(lsn: UInt64, unit: UInt32)>()
+    /// Stretches of units that are holes in the file, those that will be when the mark allows, and the number of both.
+    var holes: [UInt32] = []
+    var pendingHoles = Queue<(lsn: UInt64, hole: UInt32)>()
+    var holeCount = 0
     var isGrowing = false
     var growable: UInt64 = 0
     /// The file system has not even left what the metadata store must have to go on.
@@ -100,7 +104,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var changedShares: [UInt32] = []
 
     var checkpoint = CheckpointPhase.idle
-    var checkpointRequested = false
+    /// The last LSN that a checkpoint was asked to cover.
+    var checkpointWanted: UInt64 = 0
+    var isCheckpointWanted: Bool { checkpointWanted >= superblock.position.lsn }
     /// Dirty blocks that the checkpoint under way still has to see home.
     var checkpointRemaining = 0
     /// At the beginning of the checkpoint under way: the journal's head, blocks to see home, and `homeBlocksBegun`.
@@ -195,11 +201,12 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         gathering == nil && waiting.isEmpty && inFlight.isEmpty && reads.isEmpty
     }
 
-    /// Asks for a checkpoint of what is committed by now, after which a restart has nothing of it to replay. `isCheckpointing` tells when it is done.
-    public func requestCheckpoint() { checkpointRequested = true }
+    /// Asks for a checkpoint of what is submitted by now, after which a restart has nothing of it to replay. `isCheckpointing`
+    /// tells when it is done.
+    public func requestCheckpoint() { checkpointWanted = nextLSN - 1 }
 
     /// True while a checkpoint is asked for or under way.
-    public var isCheckpointing: Bool { checkpointRequested || checkpoint != .idle }
+    public var isCheckpointing: Bool { isCheckpointWanted || checkpoint != .idle }
 
     // MARK: - Within
 
@@ -231,7 +238,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         advanceCheckpoint()
         writeHome()
         releaseFreed()
+        punchHoles()
         growAhead()
+        guard stopReason == nil else { return }
         do throws(DeviceError) {
             try device.submit()
         } catch {
@@ -308,6 +317,11 @@ public struct StoreCounters: Hashable, Sendable {
     public var sharedUnits: UInt64 = 0
     /// Units written anew for that.
     public var copiedUnits: UInt64 = 0
+
+    /// Stretches of 1 MiB given back to the file system.
+    public var holes: UInt64 = 0
+    /// Stretches that it did not take.
+    public var holesRefused: UInt64 = 0
 
     /// All zero.
     public init() {}

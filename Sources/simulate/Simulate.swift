@@ -22,10 +22,6 @@ struct Simulate {
         """
 
     static func main() {
-        // Data of requests and disks is made and let go all the time: asking the system for it each time costs more than
-        // anything else.
-        mallopt(M_MMAP_THRESHOLD, 256 << 20)
-        mallopt(M_TRIM_THRESHOLD, 512 << 20)
         var command = SimulationCommand()
         var arguments = CommandLine.arguments.dropFirst()
         func number(_ option: String) -> Int {
