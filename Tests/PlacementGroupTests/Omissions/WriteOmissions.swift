@@ -75,6 +75,23 @@ import Wire
         #expect(script.read(2) == nil && script.member(2).info.isEmpty)
     }
 
+    /// Also when another has taken its place already, and lacks objects still.
+    @Test func omission09AStrayStaysWhileItsSuccessorLacksObjects() {
+        let script = Script(osds: 4)
+        script.write("x")
+        script.drain()
+        script.place([0, 1, 3])
+        script.drain { script.primary.phase == .active }
+        script.held = [[0, 3], [3, 0]]
+        script.drain()
+        #expect(script.placement.acting == [OSDID(0), OSDID(1), OSDID(3)] && !script.isClean, script.summary)
+        #expect(script.read(2) == "x" && !script.member(2).info.isEmpty)
+        script.held = []
+        script.drain()
+        #expect(script.isClean && script.read(3) == "x")
+        #expect(script.read(2) == nil && script.member(2).info.isEmpty)
+    }
+
     /// Part of an object has the version of nothing, in a copy that is filled and in one that is missing it.
     @Test func omission11HalfAnObjectIsNoObject() {
         let script = Script(osds: 5)
