@@ -95,7 +95,7 @@ import Wire
     }
 
     /// What a ring has begun may end after it is gone: never freed.
-    private static let lasting = (0..<200).map { _ in BlockBuffer(count: StoreLimits.blockSize) }
+    nonisolated(unsafe) private static let lasting = (0..<200).map { _ in BlockBuffer(count: StoreLimits.blockSize) }
 
     /// What was begun ends before the device is gone, but for what the kernel has already; what was not is given up.
     @Test(arguments: [false, true]) func goesWithWorkUnderWay(withoutRing: Bool) throws {
