@@ -101,7 +101,9 @@ import Wire
         script.write("x")
         script.drain()
         script.place([0, 1, 3])
-        script.drain { script.primary.phase == .active }
+        script.drain {
+            script.primary.phase == .active && script.primary.intervals.current.acting.contains(OSDID(3))
+        }
         script.held = [[0, 3], [3, 0]]
         script.drain()
         // It serves, and has not brought the new member what it lacks.

@@ -81,7 +81,9 @@ import Wire
         script.write("x")
         script.drain()
         script.place([0, 1, 3])
-        script.drain { script.primary.phase == .active }
+        script.drain {
+            script.primary.phase == .active && script.primary.intervals.current.acting.contains(OSDID(3))
+        }
         script.held = [[0, 3], [3, 0]]
         script.drain()
         #expect(script.placement.acting == [OSDID(0), OSDID(1), OSDID(3)] && !script.isClean, script.summary)
