@@ -14,11 +14,8 @@ extension PlacementGroup {
         var draft = ObjectDraft(object, exists: prior != .zero)
         for step in request.steps {
             guard let errno = apply(step, of: request, to: &draft, client) else { continue }
-            if errno == Errno.noSpace {
-                answer(request, client, errno: errno)
-                return settleFailed(object)
-            }
-            // A resend must fail as this did, whatever has changed by then.
+            // A resend must fail as this did, whatever has changed by then: also when it was refused for want of room, since
+            // there may be room when the resend comes. The log has its reserve, and its acknowledgements say who is full still.
             return order([], kind: .error, prior: prior, outputs: [], errno: errno, for: request, from: client)
         }
         finish(&draft, prior: prior, request, client)

@@ -172,6 +172,36 @@ import Wire
         #expect(script.answers[failing.id.number]?.outcome == .done(errno: 17))
     }
 
+    /// The first copy is refused for want of room, and its resend comes when there is room again: the client may have been told
+    /// of the first (seed 51 of the whole cluster).
+    @Test func aRefusalForWantOfRoomIsRememberedToo() {
+        let script = Script()
+        script.write("older")
+        script.drain()
+        script.host(0).isFull = true
+        let refused = script.request([.writeFull(data: Bytes("refused"))])
+        script.send(refused)
+        script.drain()
+        #expect(script.answers[refused.id.number]?.outcome == .done(errno: 28))
+        script.host(0).isFull = false
+        script.send(refused)
+        script.drain()
+        #expect(script.answers[refused.id.number]?.outcome == .done(errno: 28) && script.read(0) == "older")
+        // And a member that was full is known to have room again.
+        script.host(1).isFull = true
+        script.write("fills it")
+        script.drain()
+        let held = script.write("refused")
+        script.drain()
+        #expect(script.answers[held]?.outcome == .done(errno: 28))
+        script.host(1).isFull = false
+        script.write("says so")
+        script.drain()
+        let taken = script.write("newest")
+        script.drain()
+        #expect(script.answers[taken]?.outcome == .done(errno: 0) && script.read(0) == "newest")
+    }
+
     @Test func aResendThatWaitsBehindAReadIsDoneOnce() {
         let script = Script()
         script.write("first")
