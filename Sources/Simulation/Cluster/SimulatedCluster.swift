@@ -63,6 +63,8 @@ public final class SimulatedCluster {
     public private(set) var operations = 0
     /// Those that were refused for want of room.
     public private(set) var refusals = 0
+    /// What the monitor said to a command that it refused last.
+    var lastRefusal = ""
     /// OSDs that could not go on, with their reasons: a finding, where disks are honest.
     var stops: [String] = []
 
