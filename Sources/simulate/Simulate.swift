@@ -12,7 +12,7 @@ struct Simulate {
 
         Runs a simulated cluster for each seed, on all processors. A seed replays exactly.
           --seeds A..B       the seeds, or one (1..20)
-          --faults N         faults of each run, before the cluster is healed (40)
+          --faults N         faults of each run, before the cluster is healed (30)
           --jobs N           seeds that run at a time (one for each processor)
           --trace            tell what happens
           --twice            run every seed twice, and fail when the runs differ

@@ -10,7 +10,7 @@ import Wire
 /// What a simulation is made of, beside its seed.
 public struct SimulationOptions: Sendable {
     /// Faults before the cluster is healed.
-    public var faults = 40
+    public var faults = 30
     /// Keep a line of everything that happens.
     public var keepsTrace = false
     /// The OSDs' disks lie about flushes: a run that must lose data, to show that losing is noticed.
