@@ -12,7 +12,7 @@ struct Simulate {
 
         Runs a simulated cluster for each seed, on all processors. A seed replays exactly.
           --seeds A..B       the seeds, or one (1..20)
-          --faults N         faults of each run, before the cluster is healed (40)
+          --faults N         faults of each run, before the cluster is healed (30)
           --jobs N           seeds that run at a time (one for each processor)
           --trace            tell what happens
           --twice            run every seed twice, and fail when the runs differ
@@ -22,10 +22,6 @@ struct Simulate {
         """
 
     static func main() {
-        // Data of requests and disks is made and let go all the time: asking the system for it each time costs more than
-        // anything else.
-        mallopt(M_MMAP_THRESHOLD, 256 << 20)
-        mallopt(M_TRIM_THRESHOLD, 512 << 20)
         var command = SimulationCommand()
         var arguments = CommandLine.arguments.dropFirst()
         func number(_ option: String) -> Int {

@@ -332,6 +332,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
+            environment.store.lookForSpace()
             environment.tellMonitor(.statistics(statistics))
         }
     }

@@ -113,17 +113,20 @@ extension SimulatedCluster {
 
     // MARK: OSDs come and go
 
-    /// Asks a command until it is done. False when it is refused for good.
+    /// Asks a command until it is done; nil when it is refused for good.
     private func ask(_ words: String, _ arguments: [String: String]) -> CommandReply? {
-        for _ in 0..<20 {
+        var refusal = "no answer"
+        defer { lastRefusal = refusal }
+        for _ in 0..<40 {
             let number = administrator.command(words, arguments)
             var reply: CommandReply?
             let isAnswered = run(seconds: 30) {
                 reply = reply ?? administrator.takeAnswer(number)
                 return reply != nil
             }
-            guard isAnswered else { return nil }
-            if reply?.errno == 0 { return reply }
+            guard isAnswered, let reply else { return nil }
+            if reply.errno == 0 { return reply }
+            refusal = reply.message
             run(milliseconds: 500)
         }
         return nil
@@ -157,11 +160,15 @@ extension SimulatedCluster {
         killOSD(index)
         disks[index] = nil
         run(milliseconds: UInt64.random(in: 0...4000, using: &random))
-        guard ask("osd purge", ["ids": "\(index)", "yes-i-really-mean-it": "true"]) != nil else {
-            preconditionFailure("seed \(seed): osd.\(index) cannot be purged")
-        }
+        try purge(index)
         run(milliseconds: UInt64.random(in: 0...4000, using: &random))
         try register(host: "host\(index)")
+    }
+
+    private func purge(_ index: Int) throws {
+        guard ask("osd purge", ["ids": "\(index)", "yes-i-really-mean-it": "true"]) != nil else {
+            throw SimulationError(description: "osd.\(index) cannot be purged: \(lastRefusal)")
+        }
     }
 
     private func addOSD() throws {
@@ -183,13 +190,16 @@ extension SimulatedCluster {
         count("osd removed", "osd.\(index)")
         killOSD(index)
         disks[index] = nil
-        guard ask("osd purge", ["ids": "\(index)", "yes-i-really-mean-it": "true"]) != nil else {
-            preconditionFailure("seed \(seed): osd.\(index) cannot be purged")
-        }
+        try purge(index)
     }
 
     private func serves(_ osd: OSDID) -> Bool {
         guard let map = administrator.map, let pool = map.pools[Self.pool] else { return true }
         return map.placements(of: pool).contains { $0.acting.contains(osd) || $0.up.contains(osd) }
     }
+}
+
+/// A run that cannot go on.
+struct SimulationError: Error, CustomStringConvertible {
+    let description: String
 }

@@ -10,7 +10,7 @@ import Wire
 /// What a simulation is made of, beside its seed.
 public struct SimulationOptions: Sendable {
     /// Faults before the cluster is healed.
-    public var faults = 40
+    public var faults = 30
     /// Keep a line of everything that happens.
     public var keepsTrace = false
     /// The OSDs' disks lie about flushes: a run that must lose data, to show that losing is noticed.
@@ -63,6 +63,8 @@ public final class SimulatedCluster {
     public private(set) var operations = 0
     /// Those that were refused for want of room.
     public private(set) var refusals = 0
+    /// What the monitor said to a command that it refused last.
+    var lastRefusal = ""
     /// OSDs that could not go on, with their reasons: a finding, where disks are honest.
     var stops: [String] = []
 

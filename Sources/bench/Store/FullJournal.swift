@@ -37,7 +37,9 @@ enum FullJournal {
         }
         func flushNow() throws(DeviceError) { try device.flushNow() }
         func growNow(to size: UInt64) throws(DeviceError) { try device.growNow(to: size) }
-        func punchNow(at offset: UInt64, count: Int) throws(DeviceError) { try device.punchNow(at: offset, count: count) }
+        func punchNow(at offset: UInt64, count: Int) throws(DeviceError) {
+            try device.punchNow(at: offset, count: count)
+        }
         func fillNow(at offset: UInt64, count: Int) throws(DeviceError) { try device.fillNow(at: offset, count: count) }
     }
 
