@@ -112,7 +112,6 @@ let package = Package(
             ], swiftSettings: settings),
 
         .testTarget(name: "HouseTests", swiftSettings: settings),
-        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
         .testTarget(
             name: "MonitorTests",
             dependencies: [
