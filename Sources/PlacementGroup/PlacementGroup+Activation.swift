@@ -152,6 +152,7 @@ extension PlacementGroup {
     func becomeClean() {
         noteClean()
         for osd in others { send(.clean(interval), to: osd) }
+        shareScrubState()
         for osd in peering.infos.keys.sorted() where !acting.contains(osd) { strayAppeared(osd) }
     }
 
@@ -224,5 +225,6 @@ extension PlacementGroup {
         }
         if let fill = recovery.fill, fill.isTooFull { send(.reserve, to: fill.target) }
         if isClean, info.historyLastEpochClean < interval { becomeClean() }
+        if isPrimary { scrubTick() }
     }
 }

@@ -15,6 +15,8 @@ struct ObjectActivity {
 struct PendingRead {
     enum Purpose {
         case push(PushKey, serial: UInt32)
+        /// For the answer of this number to a primary's question.
+        case scrub(UInt32)
         /// The `step` of a client's request.
         case request(OperationRequest, ClientHandle, outputs: [Bytes], step: Int)
     }
@@ -37,6 +39,7 @@ extension PlacementGroup {
     /// A client's request, on the primary.
     public func request(_ request: OperationRequest, from client: ClientHandle) {
         precondition(isPrimary, "group \(id): \(me) is not the primary of \(acting)")
+        if case .administer(let command)? = request.steps.first { return administer(command, request, client) }
         guard phase == .active, !request.isWrite || writes.count < GroupLimits.writesInFlight else {
             if waiting.count < GroupLimits.waitingRequests {
                 waiting.append((request, client))
@@ -55,7 +58,7 @@ extension PlacementGroup {
         }
         if let activity = activities[request.object] {
             guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
-        } else if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) {
+        } else if mayBlock, isBlocked(request.object, isWrite: request.isWrite) {
             return queue(request, client)
         } else if !request.isWrite, !mayRead() {
             return queue(request, client)
@@ -69,7 +72,7 @@ extension PlacementGroup {
             environment.occurred(.waitedForLease)
             leaseStarved.insert(request.object)
         }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
+        if mayBlock, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
     }
 
     /// Answers a resend of a write that is known, to where the client is now: when it is committed. False when it is new.
@@ -91,7 +94,7 @@ extension PlacementGroup {
 
     private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
         if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
+        if mayBlock, isBlocked(request.object, isWrite: request.isWrite) { return false }
         if !request.isWrite, !mayRead() {
             leaseStarved.insert(request.object)
             return false
@@ -118,7 +121,7 @@ extension PlacementGroup {
         guard let activity = activities[object] else { return }
         if activity.isIdle {
             activities[object] = nil
-        } else if recovery.isWorking, let next = activity.queue.first?.request,
+        } else if mayBlock, let next = activity.queue.first?.request,
             isBlocked(object, isWrite: next.isWrite)
         {
             expedite(object)
@@ -136,7 +139,7 @@ extension PlacementGroup {
         }
     }
 
-    private func answer(_ request: OperationRequest, _ client: ClientHandle, errno: Int32) {
+    func answer(_ request: OperationRequest, _ client: ClientHandle, errno: Int32) {
         environment.reply(
             OperationReply(number: request.id.number, outcome: .done(errno: errno), version: info.lastUpdate),
             to: client)
@@ -158,13 +161,19 @@ extension PlacementGroup {
         switch read.purpose {
         case .push(let key, let serial):
             pushRead(key, serial: serial, outcome)
+        case .scrub(let number):
+            scrubRead(number, outcome)
         case .request(let request, let client, var outputs, let step):
             switch outcome {
             case .data(let data):
                 outputs.append(data)
                 self.read(request, client, outputs: outputs, step: step + 1)
             case .failed:
-                answer(request, client, errno: Errno.ioError)
+                if inspect(request.object) {
+                    activities[request.object]?.queue.prepend((request, client))
+                } else {
+                    answer(request, client, errno: Errno.ioError)
+                }
                 release(request.object, writer: false)
             }
         }
@@ -288,7 +297,8 @@ extension PlacementGroup {
             answer(request, client, errno: Errno.tooLarge)
             return settleFailed(object)
         }
-        let prior = version(of: object)
+        let before = objectInfo(of: object)
+        let prior = before.version
         var change = Change(exists: prior != .zero)
         for step in request.steps {
             guard let errno = apply(step, of: request, &change, client) else { continue }
@@ -307,8 +317,9 @@ extension PlacementGroup {
         }
         if !change.removes {
             let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)
-            change.operations.append(
-                .setAttribute(object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(version)))
+            let digests = digests(of: object, before: before, after: change.operations)
+            let info = ObjectInfo(version: version, digests: digests)
+            change.operations.append(.setAttribute(object, name: ObjectInfo.attribute, value: info.encoded))
         }
         order(
             change.operations, kind: change.removes ? .delete : .modify, prior: prior, outputs: change.outputs,

@@ -27,6 +27,11 @@ final class GroupHost: GroupEnvironment {
     }
 
     var nowMilliseconds: UInt64 { cluster.now }
+    var wallSeconds: UInt64 { 1_700_000_000 + cluster.now / 1000 }
+    var scrubSteps: [GroupSlot] = []
+    func requestScrubStep(for group: GroupSlot) {
+        if !scrubSteps.contains(group) { scrubSteps.append(group) }
+    }
     var leaseEnd = UInt64.max
     var promises: [OSDID: UInt32] = [:]
     /// Reads that fail from now on.
@@ -55,9 +60,12 @@ final class GroupHost: GroupEnvironment {
         return true
     }
     func endRecovery() { recoveries -= 1 }
+    var recoveredObjects = 0
+    func recovered(bytes: UInt64) { recoveredObjects += 1 }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
         (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (16, 8, 24, 2)
+        tuning.scrubObjects = 3
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
@@ -109,6 +117,7 @@ final class GroupHost: GroupEnvironment {
     func start() {
         epoch = Epoch(1)
         turns.removeAll()
+        scrubSteps.removeAll()
         starved.removeAll()
         recoveries = 0
         let first = cluster.epochs[1]
@@ -159,6 +168,9 @@ final class GroupHost: GroupEnvironment {
 
     func completeRead(at index: Int) {
         let (object, offset, length, number, slot) = reads.remove(at: index)
+        if store.rotten.contains(object) {
+            return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
+        }
         if failingReads > 0 {
             failingReads -= 1
             return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
@@ -434,7 +446,7 @@ final class GroupCluster {
     func tend(_ host: GroupHost, ticks: Bool = true) -> Bool {
         guard host.isServing else { return false }
         var hasGranted = false
-        for kind in [TurnKind.filling, .beingFilled] {
+        for kind in [TurnKind.filling, .beingFilled, .scrubbing, .beingScrubbed] {
             guard let index = host.turns.firstIndex(where: { $0.kind == kind }), !host.turns[index].isGranted
             else { continue }
             host.turns[index].isGranted = true
@@ -444,6 +456,10 @@ final class GroupCluster {
         let starved = host.starved
         host.starved.removeAll()
         for slot in starved { host.groups[Int(slot.index)].recoveryMayGoOn() }
+        let steps = host.scrubSteps
+        host.scrubSteps.removeAll()
+        for slot in steps { host.groups[Int(slot.index)].scrubMayGoOn() }
+        if !steps.isEmpty { hasGranted = true }
         for group in host.groups {
             if ticks { group.tick() }
             group.leaseTick()

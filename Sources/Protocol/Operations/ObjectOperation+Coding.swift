@@ -5,6 +5,7 @@ extension ObjectOperation {
         case read = 1, stat, getAttribute, getOmap, listOmap, listWatchers, assertExists, compareOmap
         case create, write, writeFull, zero, truncate, remove, setAttribute, setOmap, removeOmap, watch, unwatch
         case listObjects
+        case administer
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -72,6 +73,9 @@ extension ObjectOperation {
             writer.writeOptional(after) { $1.encode(into: &$0) }
             writer.writeBytes(prefix)
             writer.writeU32(limit)
+        case .administer(let command):
+            tag(.administer, &writer)
+            command.encode(into: &writer)
         }
     }
 
@@ -146,6 +150,7 @@ extension ObjectOperation {
             let prefix = try reader.readBytes(atMost: ObjectName.limit)
             return .listObjects(
                 after: after, prefix: prefix, limit: min(try reader.readU32(), OperationLimits.listing))
+        case .administer: return .administer(try GroupCommand(from: &reader))
         case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap:
             preconditionFailure("\(tag) is decoded before")
         }

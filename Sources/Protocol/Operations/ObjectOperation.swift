@@ -44,11 +44,14 @@ public enum ObjectOperation: Sendable, Equatable {
     /// An operation on a placement group rather than an object: its objects after `after` in storage order.
     /// Output: array of names, then an optional object to go on from.
     case listObjects(after: ObjectID?, prefix: Bytes, limit: UInt32)
+    /// An administrator's command to a placement group, alone in its request; answered in every state of the group.
+    case administer(GroupCommand)
 
     /// True when it changes the object, so that it must be ordered, logged and replicated.
     public var isWrite: Bool {
         switch self {
-        case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap, .listObjects:
+        case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap, .listObjects,
+            .administer:
             false
         case .create, .write, .writeFull, .zero, .truncate, .remove, .setAttribute, .setOmap, .removeOmap, .watch,
             .unwatch:
