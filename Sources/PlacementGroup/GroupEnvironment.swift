@@ -51,8 +51,8 @@ public protocol GroupEnvironment: AnyObject {
     func requestTurn(_ kind: TurnKind, for group: GroupSlot)
     /// Gives a turn back, or takes the request back.
     func releaseTurn(_ kind: TurnKind, for group: GroupSlot)
-    /// Has the group's `scrubMayGoOn` called when the OSD has time for a step: soon, or later beside clients.
-    func requestScrubStep(for group: GroupSlot)
+    /// Has the group's `scrubMayGoOn` called when the OSD has time for a step: soon, or (not `isUrgent`) later beside clients.
+    func requestScrubStep(for group: GroupSlot, isUrgent: Bool)
     /// True when the OSD may bring one more object back now; given back by `endRecovery`. When it is false, the group's
     /// `recoveryMayGoOn` follows.
     func beginRecovery(for group: GroupSlot) -> Bool
@@ -100,7 +100,7 @@ public enum ReadOutcome: Sendable {
 }
 
 /// The two sides of filling a member and of comparing copies, each bounded for a whole OSD.
-public enum TurnKind: UInt8, Hashable, Sendable {
+public enum TurnKind: UInt8, CaseIterable, Hashable, Sendable {
     /// This OSD's group fills another OSD.
     case filling
     /// This OSD's copy is filled.

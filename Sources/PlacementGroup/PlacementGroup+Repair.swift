@@ -196,12 +196,34 @@ extension PlacementGroup {
         return true
     }
 
+    /// Copies outside the sets that do not answer are done without.
+    func giveUpStrays() {
+        for (object, examination) in scrub.inspections.sorted(by: { $0.key < $1.key }) where examination.hasBegun {
+            guard examination.isOverdue else {
+                scrub.inspections[object]?.isOverdue = true
+                continue
+            }
+            let left = examination.awaiting.filter { osd in members.contains { $0.osd == osd } }
+            scrub.inspections[object]?.awaiting = left
+            if left.isEmpty { inspected(object) }
+        }
+    }
+
+    /// The finding without copies outside the sets, but for one that is good: nobody puts those right.
+    private func ofMembers(_ finding: InconsistentObject?) -> InconsistentObject? {
+        guard var finding else { return nil }
+        finding.shards.removeAll { shard in
+            shard.osd != finding.good && !members.contains { $0.osd == shard.osd }
+        }
+        return finding.errors.isEmpty && finding.shards.allSatisfy(\.errors.isEmpty) ? nil : finding
+    }
+
     /// The members have said what they have of an object of which a read failed.
     func inspected(_ object: ObjectID) {
         guard let examination = scrub.inspections.removeValue(forKey: object) else { return }
         // Whatever follows: a read that fails again is an error, until the next look at the schedule.
         scrub.unreadable[object] = info.lastUpdate
-        let finding = findings(of: examination).first
+        let finding = ofMembers(findings(of: examination).first)
         if let finding {
             list([finding], forget: [])
             environment.occurred(finding.isRepairable ? .readRepaired : .nothingToRepairFrom)

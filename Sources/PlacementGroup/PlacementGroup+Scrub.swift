@@ -18,6 +18,7 @@ extension PlacementGroup {
     /// To be called every second or so: begins what is due, or goes on with what had to give way.
     func scrubTick() {
         scrub.unreadable.removeAll()
+        giveUpStrays()
         guard mayScrub, scrub.stage == .idle else { return }
         if let order = scrub.order {
             scrub.run = Scrub.Run(kind: max(order, scrub.run?.kind ?? order), version: info.lastUpdate)
@@ -76,7 +77,7 @@ extension PlacementGroup {
     private func reserve(after last: OSDID?) {
         guard let next = others.sorted().first(where: { osd in last.map { osd > $0 } ?? true }) else {
             scrub.stage = .pausing
-            return environment.requestScrubStep(for: slot)
+            return environment.requestScrubStep(for: slot, isUrgent: false)
         }
         scrub.stage = .reserving(next)
         send(.scrub(.reserve), to: next)
@@ -116,6 +117,10 @@ extension PlacementGroup {
     // MARK: Messages
 
     func receivedScrub(_ message: ScrubMessage, from osd: OSDID) {
+        if osd == primary, case .examine(let serial, .object(let object), true) = message, phase == .stray {
+            // A copy outside the sets may be the only good one.
+            return examine(serial: serial, .object(object), isDeep: true, for: osd)
+        }
         if osd == primary, case .replica = phase {
             switch message {
             case .reserve: environment.requestTurn(.beingScrubbed, for: slot)
@@ -127,12 +132,13 @@ extension PlacementGroup {
             case .state(let record, let inconsistent): receivedScrubState(record, inconsistent, from: osd)
             case .reserved, .examined: break
             }
-        } else if isPrimary, members.contains(where: { $0.osd == osd }) {
+        } else if isPrimary {
             switch message {
             case .reserved: if scrub.stage == .reserving(osd) { reserve(after: osd) }
             case .examined(let serial, let entries, let through):
                 examined(serial: serial, entries, through: through, by: osd)
-            case .state(let record, let inconsistent): receivedScrubState(record, inconsistent, from: osd)
+            case .state(let record, let inconsistent):
+                if others.contains(osd) { receivedScrubState(record, inconsistent, from: osd) }
             case .reserve, .release, .examine, .spoiled: break
             }
         }
@@ -206,13 +212,7 @@ extension PlacementGroup {
         func begin(_ examination: inout Scrub.Examination) {
             guard examination.version <= committed else { return mustWait = true }
             examination.hasBegun = true
-            let window = examination.window
-            let asked = members.filter { member in
-                guard case .object(let object) = window else { return true }
-                return member.osd == me ? missing[object] == nil
-                    : member.position.covers(object) && member.missing[object] == nil
-            }
-            examination.awaiting = Set(asked.map(\.osd))
+            examination.awaiting = Set(witnesses(of: examination.window))
             begun.append(examination)
         }
         if scrub.window?.hasBegun == false { begin(&scrub.window!) }
@@ -228,6 +228,20 @@ extension PlacementGroup {
             }
             if one.awaiting.contains(me) { examine(serial: one.serial, one.window, isDeep: one.isDeep, for: me) }
         }
+    }
+
+    /// Whose copies of a window count.
+    private func witnesses(of window: ScrubWindow) -> [OSDID] {
+        guard case .object(let object) = window else { return members.map(\.osd) }
+        let having = members.filter { member in
+            member.osd == me ? missing[object] == nil
+                : member.position.covers(object) && member.missing[object] == nil
+        }
+        let strays = peering.infos.filter { osd, info in
+            !members.contains { $0.osd == osd } && environment.isUp(osd) && !info.isEmpty
+                && info.lastBackfill.covers(object)
+        }
+        return having.map(\.osd) + strays.keys
     }
 
     /// A member has said what it has.
@@ -284,7 +298,7 @@ extension PlacementGroup {
             scrubDone(run)
         } else {
             scrub.stage = .pausing
-            environment.requestScrubStep(for: slot)
+            environment.requestScrubStep(for: slot, isUrgent: false)
         }
     }
 

@@ -70,6 +70,8 @@ struct Scrub {
         var version: Version
         var hasBegun = false
         var awaiting: Set<OSDID> = []
+        /// True when those outside the sets are given no more time to answer.
+        var isOverdue = false
         var entries: [OSDID: [ObjectID: ScrubEntry]] = [:]
         /// How far all answers reach; nil for the window's end.
         var through: ObjectID?
@@ -134,7 +136,7 @@ extension PlacementGroup {
             guard work.entries.count < work.objects.count else { return finish(index) }
             let object = work.objects[work.entries.count]
             guard work.isOmapDone else {
-                guard budget > 0 else { return environment.requestScrubStep(for: slot) }
+                guard budget > 0 else { return environment.requestScrubStep(for: slot, isUrgent: true) }
                 compileOmap(index, of: object, &budget)
                 continue
             }

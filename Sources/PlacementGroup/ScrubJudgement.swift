@@ -46,20 +46,13 @@ struct ScrubJudgement {
         case .absent: return (nil, copies.contains { $0.entry != nil })
         case .unlogged(let tail):
             let present = copies.compactMap(\.entry)
-            let possible = present.filter { ($0.version ?? .zero) <= tail && Self.vouches($0) }
-            if let newest = possible.compactMap(\.version).max() { return (newest, false) }
+            // Infos have checksums of their own: the newest version that one claims was written, whatever became of the rest.
+            if let newest = present.compactMap(\.version).filter({ $0 <= tail }).max() { return (newest, false) }
             // Nobody wrote what has no version at all, or one that is not of this history; unless all copies say so, it is
             // something left over.
             let isLeftOver = present.allSatisfy { $0.info == .none || ($0.version ?? .zero) > tail }
-            if isLeftOver, present.count < copies.count { return (nil, !present.isEmpty) }
-            return (present.compactMap(\.version).filter { $0 <= tail }.max(), false)
+            return (nil, isLeftOver && present.count < copies.count)
         }
-    }
-
-    /// True when the copy's metadata is what its info says, and its data could be read.
-    private static func vouches(_ entry: ScrubEntry) -> Bool {
-        guard case .known(_, let recorded) = entry.info else { return false }
-        return recorded == entry.found && !entry.isUnreadable
     }
 
     private func errors(of entry: ScrubEntry?, version: Version?, isUnexpected: Bool) -> ScrubErrors {

@@ -33,7 +33,7 @@ extension PlacementGroup {
     /// Counts anew, in steps.
     func startTally() {
         tally = Tally()
-        environment.requestScrubStep(for: slot)
+        environment.requestScrubStep(for: slot, isUrgent: false)
     }
 
     func continueTally() {
@@ -41,6 +41,6 @@ extension PlacementGroup {
         let found = environment.objects(in: range, after: tally.cursor, limit: ScrubLimits.counted)
         tally.count(
             found.map { environment.size(of: $0) ?? 0 }, upTo: found.count == ScrubLimits.counted ? found.last : nil)
-        if !tally.isDone { environment.requestScrubStep(for: slot) }
+        if !tally.isDone { environment.requestScrubStep(for: slot, isUrgent: false) }
     }
 }

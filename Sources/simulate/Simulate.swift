@@ -38,7 +38,9 @@ struct Simulate {
     }
 
     /// Ways that only the groups' own simulation takes, or that need disks that fail.
-    static let takenElsewhere: Set<RareBranch> = [.unfound, .readRepaired, .backfillResumed]
+    static let takenElsewhere: Set<RareBranch> = [
+        .unfound, .readRepaired, .backfillResumed, .scrubFoundDamage, .copyReplaced, .nothingToRepairFrom,
+    ]
 
     static func run(_ seeds: ClosedRange<UInt64>, steps: Int, trace: Bool, ignoresFlushes: Bool) {
         var failed = 0

@@ -29,7 +29,7 @@ final class GroupHost: GroupEnvironment {
     var nowMilliseconds: UInt64 { cluster.now }
     var wallSeconds: UInt64 { 1_700_000_000 + cluster.now / 1000 }
     var scrubSteps: [GroupSlot] = []
-    func requestScrubStep(for group: GroupSlot) {
+    func requestScrubStep(for group: GroupSlot, isUrgent: Bool) {
         if !scrubSteps.contains(group) { scrubSteps.append(group) }
     }
     var leaseEnd = UInt64.max
@@ -227,6 +227,10 @@ final class GroupCluster {
     /// The last acknowledged value of each object.
     var acknowledged: [ObjectID: UInt64] = [:]
     var nextNumber: UInt64 = 1
+    /// True when writes change attributes and omap, too.
+    var writesMetadata = false
+    /// Whose copy of an object was damaged last.
+    var damaged: [ObjectID: OSDID] = [:]
     var completed = 0
     let objects: [ObjectID]
     let copies = 3
@@ -346,7 +350,8 @@ final class GroupCluster {
         let isWrite = random.chance(60)
         let steps: [ObjectOperation] =
             isWrite
-            ? [.writeFull(data: .encoding { $0.writeU64(number) })] : [.read(offset: 0, length: 8)]
+            ? [.writeFull(data: .encoding { $0.writeU64(number) })] + metadata(number)
+            : [.read(offset: 0, length: 8)]
         let request = OperationRequest(
             id: RequestID(client: 1, number: number), epoch: clientEpoch, group: pool.group(ofHash: object.hash),
             object: object, steps: steps)
@@ -446,7 +451,7 @@ final class GroupCluster {
     func tend(_ host: GroupHost, ticks: Bool = true) -> Bool {
         guard host.isServing else { return false }
         var hasGranted = false
-        for kind in [TurnKind.filling, .beingFilled, .scrubbing, .beingScrubbed] {
+        for kind in TurnKind.allCases {
             guard let index = host.turns.firstIndex(where: { $0.kind == kind }), !host.turns[index].isGranted
             else { continue }
             host.turns[index].isGranted = true
@@ -503,7 +508,12 @@ final class GroupCluster {
         return clientEpoch.rawValue == UInt32(newest) && pending.isEmpty && links.allSatisfy(\.isEmpty)
             && requests.isEmpty && upThruWanted.isEmpty && actingWanted.isEmpty
             && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
-            && groups.allSatisfy { isClean($0) }
+            && hosts.allSatisfy { $0.scrubSteps.isEmpty } && groups.allSatisfy { isSettled($0) }
+    }
+
+    /// True of a group in which nothing goes on; something may be known to be wrong.
+    private func isSettled(_ group: PGID) -> Bool {
+        leader(of: group)?.statistics.state.subtracting(.inconsistent) == .activeClean
     }
 
     func isClean(_ group: PGID) -> Bool {

@@ -46,6 +46,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// True once the monitor was told that this OSD goes: it answers nobody any more.
     private(set) var hasLeft = false
     var acting = ActingWishes()
+    var scrubSteps = ScrubSteps()
+    /// Copies of objects brought back by groups that this OSD leads, and their bytes, since it began.
+    var recovered = (objects: UInt64(0), bytes: UInt64(0))
     private var lastGroupTick: UInt64 = 0
 
     public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint, environment: Environment) {
@@ -303,6 +306,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func tick() {
         let now = environment.nowMilliseconds
         heartbeatTick()
+        if isServing { takeScrubSteps(isTick: true) }
         for group in groups { group.leaseTick() }
         if map != nil, !isUpInMap, !hasLeft, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
             lastBoot = now

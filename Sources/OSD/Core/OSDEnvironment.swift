@@ -18,12 +18,16 @@ public protocol OSDEnvironment: AnyObject {
     var tuning: GroupTuning { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
+    /// Seconds since 1970, by this host's clock.
+    var wallSeconds: UInt64 { get }
 
     /// Sends an encoded message; a session that is gone swallows it.
     func send(_ payload: Bytes, to session: PeerSession)
     /// Opens a session to another OSD. Returns at once; the session connects, and reconnects, by itself.
     func connect(to endpoint: Endpoint, osd: OSDID, incarnation: UInt64) -> PeerSession
     func close(_ session: PeerSession)
+    /// Has `endOfTurn` called again soon, though nothing may happen until then.
+    func requestTurn()
     func tellMonitor(_ message: MonitorMessage)
     /// The OSD cannot go on: the process ends with this reason, and replays its journal at the next start.
     func stop(because reason: String)
@@ -73,6 +77,8 @@ public enum OSDLimits {
     public static let aliveInterval: UInt64 = 1000
     /// Groups of this OSD that fill others at a time, and copies on this OSD that are filled at a time.
     public static let fills = 2
+    /// Groups of this OSD that are scrubbed at a time, and copies on this OSD that are compared for others at a time.
+    public static let scrubs = 1
     /// Objects that are brought back at a time while clients are quiet, and while they are not.
     public static let recoveries = (idle: 16, busy: 3)
     /// Client operations a second from which on clients are not quiet.

@@ -1,5 +1,6 @@
 import ClusterMap
 import Dispatch
+import Glibc
 import KeyValueStore
 import Logging
 import Messenger
@@ -93,6 +94,15 @@ extension OSDShell: OSDEnvironment {
     }
 
     func close(_ session: PeerSession) { messenger.close(SessionID(rawValue: session.number)) }
+
+    var wallSeconds: UInt64 { UInt64(max(0, time(nil))) }
+
+    func requestTurn() {
+        loop.assumeIsolated().execute { [weak self] in
+            guard let self, !self.isStopped else { return }
+            self.messenger.requestTurnEnd()
+        }
+    }
 
     func tellMonitor(_ message: MonitorMessage) { monitor.send(message) }
 

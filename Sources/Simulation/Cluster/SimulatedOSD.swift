@@ -72,6 +72,10 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     // MARK: OSDEnvironment
 
     var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    var wallSeconds: UInt64 { 1_700_000_000 + cluster.events.now / 1_000_000 }
+    func requestTurn() {
+        cluster.events.after(20) { [weak self] in self?.turnEnded() }
+    }
     func send(_ payload: Bytes, to session: PeerSession) {
         cluster.network.send(payload, from: self, on: SessionID(rawValue: session.number))
     }
@@ -88,6 +92,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var tuning: GroupTuning {
         var tuning = GroupTuning()
         (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 200, 1)
+        (tuning.scrubObjects, tuning.scrubInterval, tuning.deepScrubInterval) = (2, 4, 12)
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
