@@ -47,6 +47,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     private(set) var hasLeft = false
     var acting = ActingWishes()
     var scrubSteps = ScrubSteps()
+    var told = ToldStatistics()
     /// Copies of objects brought back by groups that this OSD leads, and their bytes, since it began.
     var recovered = (objects: UInt64(0), bytes: UInt64(0))
     private var lastGroupTick: UInt64 = 0
@@ -85,6 +86,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func monitorFound() {
         lastBoot = nil
         lastAlive = nil
+        told = ToldStatistics()
         sayAlive()
     }
 
@@ -322,7 +324,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
-            environment.tellMonitor(.statistics(statistics))
+            environment.tellMonitor(.statistics(news(at: now)))
         }
     }
 
@@ -332,9 +334,11 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// How the OSD and the groups it leads are.
     public var statistics: OSDStatistics {
         let usage = environment.store.usage
-        return OSDStatistics(
+        var result = OSDStatistics(
             id: id, incarnation: incarnation, epoch: map?.epoch ?? .none, capacity: usage.total, used: usage.used,
             groups: groups.filter(\.isPrimary).map(\.statistics))
+        (result.recoveredObjects, result.recoveredBytes) = recovered
+        return result
     }
 
     /// The monitor is told that this OSD goes, so that nobody waits for it.

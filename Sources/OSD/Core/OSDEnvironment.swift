@@ -71,6 +71,8 @@ public enum OSDLimits {
     public static let earlyMessages = 65536
     /// Milliseconds between two reports to the monitor.
     public static let statisticsInterval: UInt64 = 1000
+    /// Milliseconds after which the monitor is told of all groups again, not only of those that have changed.
+    public static let wholeStatisticsInterval: UInt64 = 15_000
     /// Milliseconds after which a boot that the map does not show is announced again.
     public static let bootInterval: UInt64 = 2000
     /// Milliseconds after which the monitor is asked again to commit that this OSD lives.
