@@ -29,39 +29,37 @@ extension ObjectStore {
             let object = try existing(id)
             object.record?.mayHaveOmap = true
             let number = number(of: object)
-            for entry in entries { put(StoreKeys.omap(number, entry.key), entry.value.compacted(), batch, &writer) }
+            for entry in entries { put(StoreKeys.omap(number, entry.key), entry.value.compacted(), &writer) }
         case .removeOmap(let id, let keys):
             guard let number = try cached(id).record?.number else { return }
-            for key in keys { removeKey(StoreKeys.omap(number, key), batch, &writer) }
+            for key in keys { removeKey(StoreKeys.omap(number, key), &writer) }
         case .clearOmap(let id):
-            try clearOmap(try cached(id), batch, &writer)
+            try clearOmap(try cached(id), &writer)
         case .setGroupKeys(let group, let entries):
-            for entry in entries { put(StoreKeys.group(group, entry.key), entry.value.compacted(), batch, &writer) }
+            for entry in entries { put(StoreKeys.group(group, entry.key), entry.value.compacted(), &writer) }
         case .removeGroupKeys(let group, let from, let to):
-            try removeKeys(from: StoreKeys.group(group, from), to: StoreKeys.group(group, to), batch, &writer)
+            try removeKeys(from: StoreKeys.group(group, from), to: StoreKeys.group(group, to), &writer)
         case .removeGroup(let group):
             let prefix = StoreKeys.group(group, .empty)
-            try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), batch, &writer)
+            try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), &writer)
         }
     }
 
     // MARK: - Keys
 
-    private func put(_ key: Bytes, _ value: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: value, lsn: batch.lsn, position: batch.changes.count)
-        batch.changes.append(KeyChange(key: key, value: value))
+    private func put(_ key: Bytes, _ value: Bytes, _ writer: inout KeyBatchWriter) {
+        young.table.set(key, value)
         writer.put(key, value)
     }
 
-    private func removeKey(_ key: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn, position: batch.changes.count)
-        batch.changes.append(KeyChange(key: key, value: nil))
+    private func removeKey(_ key: Bytes, _ writer: inout KeyBatchWriter) {
+        young.table.set(key, nil)
         writer.remove(key)
     }
 
     /// Removes the keys that exist in the range, one by one: results are logged, so replay does not depend on what is
     /// there.
-    private func removeKeys(from lower: Bytes, to upper: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter)
+    private func removeKeys(from lower: Bytes, to upper: Bytes, _ writer: inout KeyBatchWriter)
         throws(StoreError)
     {
         guard lower < upper else { return }
@@ -70,13 +68,13 @@ extension ObjectStore {
             found.append(key)
             return true
         }
-        for key in found { removeKey(key, batch, &writer) }
+        for key in found { removeKey(key, &writer) }
     }
 
-    private func clearOmap(_ object: CachedObject, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
+    private func clearOmap(_ object: CachedObject, _ writer: inout KeyBatchWriter) throws(StoreError) {
         guard let record = object.record, record.mayHaveOmap else { return }
         let prefix = StoreKeys.omap(record.number, .empty)
-        try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), batch, &writer)
+        try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), &writer)
         object.record?.mayHaveOmap = false
         markChanged(object)
     }
@@ -119,12 +117,12 @@ extension ObjectStore {
                 for index in object.changedUnits {
                     let key = StoreKeys.unit(record.number, UInt32(index))
                     if let unit = object.unit(index) {
-                        put(key, unit.encoded(), batch, &writer)
+                        put(key, unit.encoded(), &writer)
                     } else {
-                        removeKey(key, batch, &writer)
+                        removeKey(key, &writer)
                     }
                 }
-                if object.recordChanged { put(object.key, record.encoded(), batch, &writer) }
+                if object.recordChanged { put(object.key, record.encoded(), &writer) }
             }
             object.changedUnits.removeAll(keepingCapacity: true)
             object.recordChanged = false
@@ -137,17 +135,17 @@ extension ObjectStore {
         let object = try cached(id)
         guard let record = object.record else { return }
         try loadUnits(object)
-        try clearOmap(object, batch, &writer)
+        try clearOmap(object, &writer)
         for (index, unit) in object.units.enumerated() {
             guard let unit else { continue }
             batch.freed.append(unit.place)
-            removeKey(StoreKeys.unit(record.number, UInt32(index)), batch, &writer)
+            removeKey(StoreKeys.unit(record.number, UInt32(index)), &writer)
         }
         // Units that were punched out earlier in this transaction have their old keys still.
         for index in object.changedUnits where object.unit(index) == nil {
-            removeKey(StoreKeys.unit(record.number, UInt32(index)), batch, &writer)
+            removeKey(StoreKeys.unit(record.number, UInt32(index)), &writer)
         }
-        removeKey(object.key, batch, &writer)
+        removeKey(object.key, &writer)
         object.record = nil
         object.units = []
         object.changedUnits = []

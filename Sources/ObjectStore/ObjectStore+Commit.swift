@@ -126,14 +126,13 @@ extension ObjectStore {
         }
     }
 
-    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go where reads find
-    /// them.
+    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go on their way.
     private func commit(_ batch: Batch) {
         for token in batch.tokens { completions.append(.committed(token)) }
         committed = batch.end
         committedNextObject = batch.nextObject
         durableMark = max(durableMark, batch.mark)
-        settleKeys(of: batch)
+        for index in closed.indices where closed[index].lastLSN == batch.lsn { closed[index].end = batch.end }
         for entry in batch.beside where uncommitted[entry.block]?.lsn == batch.lsn { uncommitted[entry.block] = nil }
         for block in batch.blocks {
             let number = block.entry.block
@@ -143,18 +142,6 @@ extension ObjectStore {
         for unit in batch.freed {
             dropDirty(unit)
             pendingFree.append((batch.lsn, unit))
-        }
-    }
-
-    /// The batch's changes of keys leave the overlay and wait for the next checkpoint.
-    private func settleKeys(of batch: Batch) {
-        for (n, change) in batch.changes.enumerated() {
-            if let index = overlay.index(forKey: change.key), overlay.values[index].lsn == batch.lsn {
-                // What the batch itself supersedes never was for anyone to see.
-                guard overlay.values[index].position == n else { continue }
-                overlay.remove(at: index)
-            }
-            settled.set(change.key, change.value)
         }
     }
 

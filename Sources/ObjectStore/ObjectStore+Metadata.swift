@@ -95,8 +95,10 @@ extension ObjectStore {
     // MARK: - Keys, with what is not committed
 
     func value(_ key: Bytes) throws(StoreError) -> Bytes? {
-        if let entry = overlay[key] { return entry.value }
-        if let change = settled.change(of: key) ?? settling.change(of: key) { return change.value }
+        if let change = young.table.change(of: key) { return change.value }
+        for generation in closed.reversed() {
+            if let change = generation.table.change(of: key) { return change.value }
+        }
         do throws(KeyValueError) {
             return try keys.value(key)
         } catch {
@@ -133,13 +135,9 @@ extension ObjectStore {
 
     /// What the metadata store does not have yet, in order.
     private func newerChanges(from lower: Bytes, to upper: Bytes) -> [KeyChange] {
-        let committed = merged(settling.changes(from: lower, to: upper), settled.changes(from: lower, to: upper))
-        guard !overlay.isEmpty else { return committed }
-        var submitted: [KeyChange] = []
-        for (key, entry) in overlay where !(key < lower) && key < upper {
-            submitted.append(KeyChange(key: key, value: entry.value))
-        }
-        return merged(committed, submitted.sorted { $0.key < $1.key })
+        var changes: [KeyChange] = []
+        for generation in closed { changes = merged(changes, generation.table.changes(from: lower, to: upper)) }
+        return merged(changes, young.table.changes(from: lower, to: upper))
     }
 
     private func entries(from lower: Bytes, to upper: Bytes, prefix: Int, limit: Int) throws(StoreError) -> [KeyValue] {

@@ -67,13 +67,17 @@ extension PlacementGroup {
             || (recovery.fill.map { $0.target == member.osd && $0.covers(object) } ?? false)
     }
 
-    /// One transaction carries the data, the log entry and the info, on every member alike.
+    /// One transaction carries the data and the log entry, on every member alike. Where the log ends is what the info would
+    /// say of it, so the info is stored only when more of it changes.
     private func apply(_ operations: Transaction, _ entry: LogEntry, trimTo: Version, _ purpose: CommitPurpose) {
         var transaction = operations
         log.append(entry)
         info.lastUpdate = entry.version
-        if trimTo > log.tail { transaction.operations += trim(to: trimTo) }
-        transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(entry), GroupKeys.entry(info)]))
+        transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(entry)]))
+        if trimTo > log.tail {
+            transaction.operations += trim(to: trimTo)
+            transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
+        }
         commit(transaction, purpose)
     }
 
