@@ -46,7 +46,10 @@ extension ObjectStore {
     func advanceCheckpoint() {
         switch checkpoint {
         case .idle:
-            guard checkpointRequested || journalFree < superblock.journalLength / 2 else { return }
+            guard
+                checkpointRequested || journalFree < superblock.journalLength / 2
+                    || young.table.count > StoreLimits.settledKeys
+            else { return }
             if closed.isEmpty { closeGeneration() }
             guard let oldest = closed.first else {
                 checkpointRequested = false
@@ -69,6 +72,8 @@ extension ObjectStore {
                 dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home"
             )
             device.flush(tag: IOTag(.flush, 0))
+            closed[0].table.set(
+                StoreKeys.binding, Binding(store: superblock.identity.store, lsn: target.lsn).encoded())
             let changes = closed[0].table
             keys.beginFlush(of: { [changes.encoded()] })
             checkpoint = .flushing(target, deviceDone: false, keysDone: false)

@@ -183,6 +183,11 @@ extension ObjectStore {
 
     /// Begins writes of dirty blocks, oldest first, while there are more than may wait or a checkpoint wants them.
     func writeHome() {
+        if dirty.isEmpty, !dirtyQueue.isEmpty || !dirtyAgain.isEmpty {
+            // All were freed before they went anywhere.
+            dirtyQueue = Queue()
+            dirtyAgain = Queue()
+        }
         guard homeWrites.count <= StoreLimits.homeWritesInFlight - StoreLimits.homeWriteBurst else { return }
         let wanted = homeBlocksWanted
         guard wanted > 0 else { return }

@@ -28,6 +28,10 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Why the store has stopped, when it has.
     public internal(set) var stopReason: StoreError?
 
+    /// What the last start could not bring back because its journal was damaged, in the order of the objects. Reads of these
+    /// blocks fail until they are written whole; all else is as it was committed.
+    public internal(set) var unvouched: [UnvouchedObject] = []
+
     let device: Device
     let keys: Keys
     let options: StoreOptions
@@ -80,6 +84,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var pendingFree = Queue<(lsn: UInt64, unit: UInt32)>()
     var isGrowing = false
     var growable: UInt64 = 0
+    /// The file system has not even left what the metadata store must have to go on.
+    var isMetadataShort = false
 
     // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes
     // the older.
@@ -90,6 +96,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var latestObject: CachedObject?
     /// Objects that the transaction being applied has changed.
     var touchedObjects: [CachedObject] = []
+    /// Units whose number of references it has changed.
+    var changedShares: [UInt32] = []
 
     var checkpoint = CheckpointPhase.idle
     var checkpointRequested = false
@@ -129,10 +137,12 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed
     /// is visible to every read from now on.
     ///
-    /// The caller has asked `canAccept`; a transaction that finds no space stops the store, as a failed write does.
+    /// The caller has asked `canAccept`. A transaction that would find no space stops the store, with nothing of it logged or
+    /// changed: its owner leaves the cluster with that reason, and a restart finds everything that was committed.
     public func submit(_ transaction: Transaction, token: UInt64) {
         guard stopReason == nil else { return }
         do throws(StoreError) {
+            if units.free < StoreLimits.plentyOfUnits { try checkSpace(for: transaction) }
             let batch = gathering ?? beginBatch()
             var writer = KeyBatchWriter(capacity: 1024)
             for operation in transaction.operations { try apply(operation, to: batch, &writer) }
@@ -261,6 +271,14 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var abandonedReads: [ReadOperation] = []
 }
 
+/// An object that has lost the newest content of some of its blocks.
+public struct UnvouchedObject: Hashable, Sendable {
+    /// The object.
+    public var object: ObjectID
+    /// Numbers of the blocks of 4 KiB in it, in order.
+    public var blocks: [UInt64]
+}
+
 /// What the store has done since it was opened.
 public struct StoreCounters: Hashable, Sendable {
     /// Journal records written, and their bytes.
@@ -285,6 +303,11 @@ public struct StoreCounters: Hashable, Sendable {
     public var replayedRecords: UInt64 = 0
     /// Times a record wrapped around the end of the ring.
     public var wraps: UInt64 = 0
+
+    /// References to units given to clones, and units written anew because they were shared or cloned in part.
+    public var sharedUnits: UInt64 = 0
+    /// Units written anew for that.
+    public var copiedUnits: UInt64 = 0
 
     /// All zero.
     public init() {}

@@ -8,6 +8,8 @@ import Wire
 /// | `O` pool, reversed hash, escaped name, snapshot | `ObjectRecord` |
 /// | `U` object number, index of the unit (u32) | `UnitRecord` |
 /// | `M` object number, key | omap value |
+/// | `R` unit number (u32) | how many refer to it (u32), if more than one |
+/// | `S` | `Binding`: whose keys these are |
 /// | `G` pool, seed, key | value of a group |
 ///
 /// Objects lie in the order of `ObjectID`: a placement group is one range. In names the byte 0 is written as 0 255 and
@@ -16,7 +18,12 @@ enum StoreKeys {
     static let objectTag = UInt8(ascii: "O")
     static let unitTag = UInt8(ascii: "U")
     static let omapTag = UInt8(ascii: "M")
+    static let referencesTag = UInt8(ascii: "R")
     static let groupTag = UInt8(ascii: "G")
+    static let bindingTag = UInt8(ascii: "S")
+    static let binding = Bytes([bindingTag])
+    /// All kinds of keys that there are.
+    static let tags = [bindingTag, objectTag, unitTag, omapTag, referencesTag, groupTag]
 
     private static func tagged(_ tag: UInt8, _ capacity: Int, _ body: (inout ByteWriter) -> Void) -> Bytes {
         Bytes.encoding(capacity: capacity) { writer in
@@ -45,6 +52,21 @@ enum StoreKeys {
             writer.writeU16(0)
             writer.writeU64(id.snap.rawValue.byteSwapped)
         }
+    }
+
+    /// How a name, or what a name begins with, stands in an object's key.
+    static func escaped(_ name: Bytes) -> Bytes {
+        guard name.array.contains(0) else { return name }
+        return Bytes(name.array.flatMap { $0 == 0 ? [0, 255] : [$0] })
+    }
+
+    /// Bytes before the name in an object's key.
+    private static let namePrefix = 13
+
+    /// Whether the name in an object's key begins with what `escaped` made.
+    static func hasName(_ key: Bytes, beginningWith prefix: Bytes) -> Bool {
+        let end = namePrefix + prefix.count
+        return key.count >= end && key[namePrefix..<end] == prefix
     }
 
     /// The object of a key that `object` made.
@@ -95,6 +117,24 @@ enum StoreKeys {
         return Int(try reader.readU32().byteSwapped)
     }
 
+    /// The object's number in a key that `unit` made.
+    static func objectNumber(_ key: Bytes) throws(WireError) -> UInt64 {
+        var reader = ByteReader(key)
+        _ = try reader.readU8()
+        return try reader.readU64().byteSwapped
+    }
+
+    static func references(_ unit: UInt32) -> Bytes {
+        tagged(referencesTag, 5) { $0.writeU32(unit.byteSwapped) }
+    }
+
+    /// The unit of a key that `references` made.
+    static func referencedUnit(_ key: Bytes) throws(WireError) -> UInt32 {
+        var reader = ByteReader(key)
+        _ = try reader.readU8()
+        return try reader.readU32().byteSwapped
+    }
+
     static func omap(_ object: UInt64, _ key: Bytes) -> Bytes {
         tagged(omapTag, 9 + key.count) { writer in
             writer.writeU64(object.byteSwapped)
@@ -134,5 +174,36 @@ enum StoreKeys {
             bytes.removeLast()
         }
         return Bytes(bytes)
+    }
+}
+
+/// What binds the metadata store to the device: written with every checkpoint's keys, before the superblock says that they are
+/// there. Keys of another store, or an old copy of these, are noticed by it.
+///
+/// | bytes | what |
+/// |---|---|
+/// | 16 | store |
+/// | 8 | LSN from which on the journal has what these keys have not |
+struct Binding: Equatable {
+    var store: UniqueID
+    var lsn: UInt64
+
+    init(store: UniqueID, lsn: UInt64) {
+        self.store = store
+        self.lsn = lsn
+    }
+
+    init(_ bytes: Bytes) throws(WireError) {
+        var reader = ByteReader(bytes)
+        store = try UniqueID(from: &reader)
+        lsn = try reader.readU64()
+        try reader.expectEnd()
+    }
+
+    func encoded() -> Bytes {
+        Bytes.encoding(capacity: 24) { writer in
+            store.encode(into: &writer)
+            writer.writeU64(lsn)
+        }
     }
 }

@@ -98,9 +98,10 @@ import Wire
         return harness
     }
 
-    /// A flipped bit in a record that a later one vouches for: acknowledged writes are gone, so the store refuses.
-    @Test(arguments: 0..<40)
-    func aFlippedBitInTheJournalRefusesToOpen(n: Int) throws {
+    /// A flipped bit, or a bad sector, in a record that a later one vouches for. In its header or keys nobody knows what is
+    /// gone, and the store refuses; in the data it tells which block of which object it is, and all else is there.
+    @Test(arguments: 0..<80)
+    func damageInTheJournalIsNamedOrRefused(n: Int) throws {
         var harness = try loggedWork(seed: baseSeed &+ UInt64(n))
         #expect(harness.store.counters.checkpoints == 0)
         let records = offsets(of: Bytes("NACREJRN"), in: harness.device, from: journalStart, step: 4096)
@@ -108,15 +109,73 @@ import Wire
         let record = records[harness.chooser.number(0..<records.count - 1)]
         harness.device.crash(using: &harness.chooser)
         harness.keys.crash(using: &harness.chooser)
-        // Anywhere in header, keys and tables, or in a journalled block; the padding between them is nobody's.
-        let at = n % 2 == 0 ? harness.chooser.number(0..<80) : 4096 + harness.chooser.number(0..<4096)
-        harness.device.flipBit(at: record + UInt64(at), bit: harness.chooser.number(0..<8))
-        do {
-            _ = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
-            Issue.record("opened with record at \(record) damaged at byte \(at)")
-        } catch {
-            #expect(error.code == .failed && error.description.contains("journal is damaged at record"), "\(error)")
+        // Anywhere in header, keys and tables, or in the first journalled block; the padding between them is nobody's.
+        let isData = n % 2 == 1
+        let at = record + UInt64(isData ? 4096 + harness.chooser.number(0..<4096) : harness.chooser.number(0..<80))
+        if n % 4 < 2 {
+            harness.device.flipBit(at: at, bit: harness.chooser.number(0..<8))
+        } else {
+            harness.device.unreadable = at / 512 * 512..<at / 512 * 512 + 512
         }
+        do {
+            harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        } catch {
+            #expect(!isData && error.code == .failed, "\(error)")
+            #expect(error.description.contains("journal is damaged at record"), "\(error)")
+            return
+        }
+        #expect(isData, "opened with record at \(record) damaged at \(at)")
+        harness.device.unreadable = 0..<0
+        let model = harness.states[harness.committed]
+        let named = harness.store.unvouched
+        // Later records may have written the block again, in part or whole.
+        #expect(named.count <= 1 && named.allSatisfy { $0.blocks.count == 1 })
+        for (id, object) in model.objects {
+            let blocks = named.first { $0.object == id }?.blocks ?? []
+            for block in 0..<UInt64((object.data.count + 4095) / 4096) {
+                let expected = Array(object.data.dropFirst(Int(block) * 4096).prefix(4096))
+                if blocks.contains(block) {
+                    #expect(throws: StoreError.self) { try harness.read(id, offset: block * 4096, length: 4096) }
+                } else {
+                    #expect(try harness.read(id, offset: block * 4096, length: 4096) == Bytes(expected))
+                }
+            }
+        }
+        // Whoever has another copy writes it, and the store is as if nothing had been.
+        for each in named {
+            for block in each.blocks {
+                let data = model.objects[each.object]?.data.dropFirst(Int(block) * 4096).prefix(4096) ?? []
+                var whole = Bytes(Array(data))
+                if whole.count < 4096 { whole = Bytes(whole.array + [UInt8](repeating: 0, count: 4096 - whole.count)) }
+                let size = UInt64(model.objects[each.object]?.data.count ?? 0)
+                try harness.submit(
+                    Transaction([
+                        .write(each.object, offset: block * 4096, data: whole), .truncate(each.object, size: size),
+                    ]))
+            }
+        }
+        try harness.compareContents(with: model)
+    }
+
+    /// A sector of the torn end that cannot even be read is like one that was never written.
+    @Test(arguments: 0..<8)
+    func aBadSectorInTheTornEndIsItsEnd(n: Int) throws {
+        var harness = try loggedWork(seed: baseSeed &+ UInt64(n))
+        let records = offsets(of: Bytes("NACREJRN"), in: harness.device, from: journalStart, step: 4096)
+        // Submitted and never acknowledged.
+        let id = harness.workload.objects[0]
+        harness.store.submit(Transaction([.write(id, offset: 0, data: harness.workload.bytes(20_000))]), token: 77)
+        harness.store.endOfTurn()
+        let last = try #require(records.last)
+        let end = last + 4096 + UInt64((9000 / 4096 + 2) * 4096)
+        harness.device.crash(using: &harness.chooser)
+        harness.keys.crash(using: &harness.chooser)
+        let torn = offsets(of: Bytes("NACREJRN"), in: harness.device, from: journalStart, step: 4096).last { $0 > last }
+        let start = (torn ?? end) + UInt64(n % 4 * 4096)
+        harness.device.unreadable = start..<start + 512
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        #expect(harness.store.unvouched.isEmpty)
+        try harness.compareContents(with: harness.states[harness.committed])
     }
 
     /// A block of data that looks like a record of a later opening, made with all that a client can know, is data.
@@ -188,6 +247,43 @@ import Wire
         }
     }
 
+    /// Keys of another store, or a copy from before the last checkpoint, are not taken for those of this one.
+    @Test(arguments: 0..<3)
+    func metadataOfAnotherTimeOrStoreIsRefused(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let copy = SimulatedKeys()
+        for round in 0..<2 {
+            for _ in 0..<200 { try harness.event() }
+            try harness.submit(Transaction([.touch(harness.workload.objects[0])]))
+            try harness.settle()
+            harness.store.requestCheckpoint()
+            try harness.settle()
+            guard round == 0, n == 0 else { continue }
+            var writer = KeyBatchWriter()
+            try harness.keys.scan(from: .empty, to: Bytes(repeating: 255, count: 9)) { key, value in
+                writer.put(key, value)
+                return true
+            }
+            copy.write([writer.finish()], .durable)
+        }
+        harness.device.crash(using: &harness.chooser)
+        if n == 1 {
+            let other = try Harness(seed: baseSeed &+ 77)
+            try other.keys.scan(from: .empty, to: Bytes(repeating: 255, count: 9)) { key, value in
+                var writer = KeyBatchWriter()
+                writer.put(key, value)
+                copy.write([writer.finish()], .durable)
+                return true
+            }
+        }
+        #expect { try SimulatedStore.open(harness.device, copy, options: harness.options) } throws: {
+            ($0 as? StoreError)?.description.hasPrefix("the metadata store") == true
+        }
+        harness.keys.crash(using: &harness.chooser)
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        try harness.compare()
+    }
+
     /// A write or flush fails: told once, nothing is acknowledged afterwards, and a restart has all that was.
     @Test(arguments: 0..<40)
     func aFailedWriteStopsTheStoreOnce(n: Int) throws {
@@ -217,6 +313,103 @@ import Wire
         for _ in 0..<100 { try harness.event() }
         try harness.settle()
         try harness.compareRunning()
+    }
+
+    /// The metadata store fails in a flush or a read: the store stops, or says that it cannot tell, and a restart has
+    /// everything that was acknowledged.
+    @Test(arguments: 0..<40)
+    func aFailingMetadataStoreLosesNothing(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        harness.options.cachedObjects = 2
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        for _ in 0..<harness.chooser.number(1..<600) { try harness.event() }
+        if n % 2 == 0 {
+            harness.keys.flushesUntilFailure = harness.chooser.number(0..<2)
+        } else {
+            harness.keys.readsUntilFailure = harness.chooser.number(0..<200)
+        }
+        var reason: StoreError?
+        for round in 0..<20000 where reason == nil {
+            if round % 500 == 0 { harness.store.requestCheckpoint() }
+            do { try harness.event() } catch let error as StoreError { reason = error } catch let error as Failure {
+                // A read in flight beside writes is told so.
+                guard error.description.contains("simulated failure") else { throw error }
+                reason = StoreError(.failed, error.description)
+            }
+        }
+        #expect(reason?.description.contains("simulated failure") == true)
+        try harness.crash()
+        for _ in 0..<100 { try harness.event() }
+        try harness.settle()
+        try harness.compareRunning()
+    }
+
+    /// A sector of data that cannot be read: the read names the block, and the others are there.
+    @Test(arguments: 0..<8)
+    func aBadSectorInDataIsCorruptNotData(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let id = harness.workload.objects[0]
+        let data = harness.workload.bytes(n % 2 == 0 ? 128 << 10 : 20 << 10)
+        try harness.submit(Transaction([.write(id, offset: 0, data: data)]))
+        try harness.settle()
+        harness.store.requestCheckpoint()
+        try harness.settle()
+        let block = harness.chooser.number(0..<data.count / 4096)
+        let place = try #require(
+            offsets(
+                of: data[block * 4096..<block * 4096 + 4096], in: harness.device,
+                from: journalStart + harness.options.journalSize, step: 4096
+            ).first)
+        harness.device.unreadable = place + 512..<place + 1024
+        for each in 0..<data.count / 4096 {
+            let range = each * 4096..<each * 4096 + 4096
+            if each == block {
+                #expect { try harness.read(id, offset: UInt64(range.lowerBound), length: 4096) } throws: {
+                    ($0 as? StoreError)?.code == .corrupt(id, block: UInt64(block))
+                }
+            } else {
+                #expect(try harness.read(id, offset: UInt64(range.lowerBound), length: 4096) == data[range])
+            }
+        }
+        // A part of it merged, or the unit copied for a clone: what is not written stays unknown.
+        try harness.submit(
+            Transaction([
+                .clone(id, to: harness.workload.objects[1]),
+                .write(id, offset: UInt64(n % 4 < 2 ? block : 0) * 4096 + 5, data: Bytes("part")),
+            ]))
+        try harness.settle()
+        for each in [id, harness.workload.objects[1]] {
+            #expect(throws: StoreError.self) { try harness.read(each, offset: UInt64(block * 4096), length: 100) }
+        }
+        try harness.submit(
+            Transaction([.write(id, offset: UInt64(block * 4096), data: data[block * 4096..<block * 4096 + 4096])]))
+        harness.device.unreadable = 0..<0
+        try harness.settle()
+        #expect(try harness.read(id, offset: UInt64(block * 4096 + 4), length: 4092).count == 4092)
+    }
+
+    /// A transaction without room is refused whole: nothing of it is logged or seen again, and a restart goes on.
+    @Test(arguments: 0..<8)
+    func aTransactionWithoutRoomIsRefusedBeforeItIsLogged(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n), capacity: 12 << 20, objects: 9)
+        _ = try fill(&harness, as: .essential)
+        try harness.settle()
+        let records = harness.store.counters.records
+        let ids = harness.workload.objects
+        // What a replica is told to write; nobody has asked it.
+        let large = harness.workload.bytes(8 << 20)
+        harness.store.submit(
+            Transaction([
+                .setAttribute(ids[0], name: "a", value: Bytes("x")), .write(ids[1], offset: 0, data: large),
+            ]), token: 9999)
+        #expect(harness.store.stopReason?.code == .noSpace)
+        harness.store.endOfTurn()
+        #expect(harness.store.counters.records == records)
+        try harness.crash()
+        try harness.submit(Transaction(ids.map { .remove($0) }))
+        try harness.settle()
+        #expect(harness.store.canAccept(100_000))
+        try harness.crash()
     }
 
     /// Fills as `space` until refused, with writes of all sizes; what was accepted is committed.
