@@ -117,8 +117,27 @@ extension PlacementGroup {
             change.digests.omap = 0
             change.omap.removeAll()
             change.hasOldOmap = false
+        case .removeOmapRange(object, let from, let to): removeRange(from, to, in: &change)
+        case .clone(let source, to: object) where source != object:
+            change = MetadataChange(digests: objectInfo(of: source).digests, source: source)
         default: break
         }
+    }
+
+    /// Takes every key of a range out: those that were set before, and those in the store.
+    private func removeRange(_ from: Bytes, _ to: Bytes?, in change: inout MetadataChange) {
+        func isWithin(_ key: Bytes) -> Bool { !(key < from) && to.map { key < $0 } ?? true }
+        for key in change.omap.keys where isWithin(key) { change.omap[key] = .some(nil) }
+        guard let source = change.source, change.hasOldOmap else { return }
+        var found = environment.omapValues(of: source, keys: [from])
+        var after = from
+        while true {
+            let page = environment.omap(of: source, after: after, prefix: .empty, limit: ScrubLimits.omapEntries)
+            found += page.prefix { isWithin($0.key) }
+            guard page.count == ScrubLimits.omapEntries, let last = page.last, isWithin(last.key) else { break }
+            after = last.key
+        }
+        for entry in found where isWithin(entry.key) { change.omap[entry.key] = .some(nil) }
     }
 
     /// Takes what was there out of the sums and puts in what will be.
@@ -158,8 +177,8 @@ extension Transaction.Operation {
     /// True when attributes other than the object's info, or omap entries, may be different afterwards.
     var changesMetadata: Bool {
         switch self {
-        case .setAttribute, .removeAttribute, .setOmap, .removeOmap, .clearOmap, .remove: true
-        case .touch, .write, .zero, .truncate, .setGroupKeys, .removeGroupKeys, .removeGroup: false
+        case .setAttribute, .removeAttribute, .setOmap, .removeOmap, .removeOmapRange, .clearOmap, .clone, .remove: true
+        case .touch, .write, .zero, .truncate, .cloneRange, .setGroupKeys, .removeGroupKeys, .removeGroup: false
         }
     }
 }
