@@ -88,7 +88,8 @@ extension Administration {
     /// The section of `status` about recovery; empty when there is none.
     static func recovery(_ data: DataReport) -> String {
         guard data.degradedObjects > 0 || data.misplacedObjects > 0, data.recoveringObjectsPerSec > 0 else { return "" }
-        var text = "\n  io:\n    recovery: \(Layout.bytes(UInt64(min(max(0, data.recoveringBytesPerSec.rounded()), 1e18))))/s, "
+        var text =
+            "\n  io:\n    recovery: \(Layout.bytes(UInt64(min(max(0, data.recoveringBytesPerSec.rounded()), 1e18))))/s, "
         text += "\(Layout.decimal(data.recoveringObjectsPerSec, data.recoveringObjectsPerSec < 10 ? 1 : 0)) objects/s"
         if let left = data.recoverySecondsLeft { text += ", about \(Layout.duration(left)) left" }
         return text + "\n"

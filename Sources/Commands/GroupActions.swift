@@ -85,7 +85,8 @@ public struct GroupActions: Sendable {
     /// The group of a name, which must have a primary.
     private func resolve(_ name: String) async throws(CommandError) -> Group {
         guard let id = PGID(name) else {
-            throw CommandError(errno: EINVAL, "'\(name.prefix(80))' is no placement group: give POOL-ID.NUMBER, such as 1.2f")
+            throw CommandError(
+                errno: EINVAL, "'\(name.prefix(80))' is no placement group: give POOL-ID.NUMBER, such as 1.2f")
         }
         let administration = Administration(monitor: connection, output: output)
         let dump = try await administration.groups()
@@ -135,6 +136,7 @@ public struct GroupActions: Sendable {
 
     private func unreadable(_ group: Group, _ error: WireError) -> CommandError {
         CommandError(
-            errno: EPROTO, "the answer of osd.\(group.primary) cannot be read: \(error): is it of this program's version?")
+            errno: EPROTO,
+            "the answer of osd.\(group.primary) cannot be read: \(error): is it of this program's version?")
     }
 }

@@ -27,7 +27,8 @@ extension Administration {
         text +=
             "\n  services:\n    mon: \(status.monmap.numMons) daemons, \(monitors)\n    osd: \(Self.text(of: status.osdmap))\n"
         let map = status.pgmap
-        text += "\n  data:\n    pools:   \(map.numPools) pools, \(map.numPgs) pgs\n    objects: \(objects(map.data))\n    usage:   \(usage(map))\n"
+        text +=
+            "\n  data:\n    pools:   \(map.numPools) pools, \(map.numPgs) pgs\n    objects: \(objects(map.data))\n    usage:   \(usage(map))\n"
         var label = "    pgs:     "
         for line in deviations(map.data) {
             text += "\(label)\(line)\n"

@@ -98,7 +98,8 @@ extension PlacementGroup {
 
     /// The digests of an object after operations on it, none of which the store has yet. What leaves metadata alone costs
     /// nothing.
-    func digests(of object: ObjectID, before: ObjectInfo, after operations: [Transaction.Operation]) -> MetadataDigests {
+    func digests(of object: ObjectID, before: ObjectInfo, after operations: [Transaction.Operation]) -> MetadataDigests
+    {
         guard operations.contains(where: { $0.changesMetadata }) else { return before.digests }
         var change = MetadataChange(digests: before.digests, source: object)
         for operation in operations { apply(operation, on: object, to: &change) }

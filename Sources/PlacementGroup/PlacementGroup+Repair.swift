@@ -84,7 +84,9 @@ extension PlacementGroup {
         let bad = finding.shards.filter { !$0.errors.isEmpty }.map(\.osd)
         if finding.isUnexpected {
             // Someone has made one by this name since.
-            if let newest = log.entries.last(where: { $0.object == object && $0.kind != .error }), newest.kind != .delete {
+            if let newest = log.entries.last(where: { $0.object == object && $0.kind != .error }),
+                newest.kind != .delete
+            {
                 return
             }
             return replace(bad, of: object, need: .zero, bad: [])

@@ -151,7 +151,8 @@ extension PlacementGroup {
         case .reserving(osd): send(.scrub(.reserve), to: osd)
         case .reserving, .pausing, .comparing: break
         }
-        for examination in [scrub.window].compactMap({ $0 }) + scrub.inspections.values.sorted(by: { $0.serial < $1.serial })
+        for examination in [scrub.window].compactMap({ $0 })
+            + scrub.inspections.values.sorted(by: { $0.serial < $1.serial })
         where examination.awaiting.contains(osd) {
             send(.scrub(.examine(serial: examination.serial, examination.window, isDeep: examination.isDeep)), to: osd)
         }
@@ -234,7 +235,8 @@ extension PlacementGroup {
     private func witnesses(of window: ScrubWindow) -> [OSDID] {
         guard case .object(let object) = window else { return members.map(\.osd) }
         let having = members.filter { member in
-            member.osd == me ? missing[object] == nil
+            member.osd == me
+                ? missing[object] == nil
                 : member.position.covers(object) && member.missing[object] == nil
         }
         let strays = peering.infos.filter { osd, info in
@@ -281,7 +283,8 @@ extension PlacementGroup {
         if !run.kind.isDeep { gone.removeAll { isStillDamaged($0, examination) } }
         for finding in found {
             gone.removeAll { $0 == finding.object }
-            guard scrub.inconsistent[finding.object] != nil || scrub.inconsistent.count < ScrubLimits.inconsistent else {
+            guard scrub.inconsistent[finding.object] != nil || scrub.inconsistent.count < ScrubLimits.inconsistent
+            else {
                 run.unlisted += 1
                 continue
             }

@@ -56,7 +56,11 @@ extension PlacementGroup {
             guard member.position != .complete else { continue }
             let lacking = lackingShare(of: member, objects: counts.objects)
             // Beside a whole set of other copies, its own is only in another place.
-            if acting.count >= Int(intervals.current.size) { counts.misplaced += lacking } else { counts.degraded += lacking }
+            if acting.count >= Int(intervals.current.size) {
+                counts.misplaced += lacking
+            } else {
+                counts.degraded += lacking
+            }
         }
         return counts
     }

@@ -3,7 +3,8 @@ import Commands
 
 struct GroupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "pg", abstract: "Show placement groups, and have them scrubbed and repaired.", subcommands: [
+        commandName: "pg", abstract: "Show placement groups, and have them scrubbed and repaired.",
+        subcommands: [
             Stat.self, Dump.self, List.self, Query.self, Scrub.self, DeepScrub.self, Repair.self, ListInconsistent.self,
         ])
 
@@ -69,7 +70,8 @@ struct GroupCommand: AsyncParsableCommand {
     struct ListInconsistent: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "list-inconsistent",
-            abstract: "Show a group's objects whose copies are not what they should be, and what is wrong with each copy.")
+            abstract:
+                "Show a group's objects whose copies are not what they should be, and what is wrong with each copy.")
         @Argument(help: "The group, such as 1.2f.") var pgid: String
         @OptionGroup var asking: AskingOptions
         func run() async throws { try await asking.actOnGroups { try await $0.listInconsistent(pgid) } }

@@ -13,7 +13,8 @@ import Wire
 
     /// Branches that need a clock or a failing disk, which these runs do not have.
     static let elsewhere: Set<RareBranch> = [
-        .waitedForLease, .readRepaired, .scrubbedClean, .scrubFoundDamage, .scrubPreempted, .scrubResumed, .waitedForScrub,
+        .waitedForLease, .readRepaired, .scrubbedClean, .scrubFoundDamage, .scrubPreempted, .scrubResumed,
+        .waitedForScrub,
         .copyReplaced, .nothingToRepairFrom,
     ]
 

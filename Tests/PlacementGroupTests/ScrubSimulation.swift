@@ -26,7 +26,8 @@ extension GroupCluster {
     }
 
     func administer(_ command: GroupCommand, _ group: PGID) {
-        guard let leader = leader(of: group), let object = objects.first(where: { pool.group(ofHash: $0.hash) == group })
+        guard let leader = leader(of: group),
+            let object = objects.first(where: { pool.group(ofHash: $0.hash) == group })
         else { return }
         let number = nextNumber
         nextNumber += 1
@@ -65,7 +66,8 @@ extension GroupCluster {
         for _ in 0..<3000 { step(faults: false) }
         heal()
         for group in groups {
-            #expect(leader(of: group)?.statistics.inconsistent == 0, "seed \(seed): \(leader(of: group)?.summary ?? "")")
+            #expect(
+                leader(of: group)?.statistics.inconsistent == 0, "seed \(seed): \(leader(of: group)?.summary ?? "")")
         }
         for host in hosts {
             let acting = groups.filter { epochs[epochs.count - 1].placement($0).acting.contains(host.osd) }

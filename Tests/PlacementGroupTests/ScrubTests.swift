@@ -37,7 +37,8 @@ extension Script {
             send(
                 request(
                     [
-                        .writeFull(data: Bytes("data of \(object.name)")), .setAttribute(name: "a", value: Bytes("good")),
+                        .writeFull(data: Bytes("data of \(object.name)")),
+                        .setAttribute(name: "a", value: Bytes("good")),
                         .setOmap(entries: [KeyValue(Bytes("k"), Bytes("v")), KeyValue(Bytes("l"), Bytes("w"))]),
                     ], on: object))
         }

@@ -65,7 +65,8 @@ extension ClusterView {
         let copies = degradedText(dataCounts.counts)
         add(
             "PG_DEGRADED", .warning,
-            "Degraded data redundancy: \(copies.isEmpty ? "" : copies + ", ")\(degraded.count) pgs degraded", degraded.count,
+            "Degraded data redundancy: \(copies.isEmpty ? "" : copies + ", ")\(degraded.count) pgs degraded",
+            degraded.count,
             degraded.map { "pg \($0.id) is \($0.name), acting \($0.group.placement.acting.map(\.rawValue))" })
         checkData(states, add)
     }
