@@ -49,14 +49,14 @@ extension Administration {
         func set(_ osds: [Int32]) -> String { "[\(osds.map(String.init).joined(separator: ","))]" }
         let rows = dump.pgStats.map { group in
             [
-                group.pgid, group.data.map { "\($0.numObjects)" } ?? "-",
-                group.data.map { "\($0.numObjectsDegraded)" } ?? "-",
-                group.data.map { "\($0.numObjectsMisplaced)" } ?? "-",
-                group.data.map { "\($0.numObjectsUnfound)" } ?? "-",
-                group.data.map { "\($0.numObjectsInconsistent)" } ?? "-",
-                group.data.map { Layout.bytes($0.numBytes) } ?? "-", group.state, group.version, set(group.up),
-                "\(set(group.acting))p\(group.actingPrimary)", Layout.time(group.data?.lastScrubStamp ?? 0),
-                Layout.time(group.data?.lastDeepScrubStamp ?? 0),
+                group.pgid, group.statSum.map { "\($0.numObjects)" } ?? "-",
+                group.statSum.map { "\($0.numObjectsDegraded)" } ?? "-",
+                group.statSum.map { "\($0.numObjectsMisplaced)" } ?? "-",
+                group.statSum.map { "\($0.numObjectsUnfound)" } ?? "-",
+                group.statSum.map { "\($0.numObjectsInconsistent)" } ?? "-",
+                group.statSum.map { Layout.bytes($0.numBytes) } ?? "-", group.state, group.version, set(group.up),
+                "\(set(group.acting))p\(group.actingPrimary)", Layout.time(group.statSum?.lastScrubStamp ?? 0),
+                Layout.time(group.statSum?.lastDeepScrubStamp ?? 0),
             ]
         }
         let titles: [(String, Alignment)] = [

@@ -109,7 +109,7 @@ public struct GroupCounts: Report, Hashable, Sendable {
     public var bytesAvail: UInt64
     /// The size of all OSDs that report.
     public var bytesTotal: UInt64
-    /// Objects and copies, and how they are made whole.
+    /// Objects and copies, and how they are made whole; in JSON its fields stand beside the others.
     public var data: DataReport
 }
 
@@ -134,7 +134,7 @@ public struct GroupDump: Report, Hashable, Sendable {
         /// Why it does not serve; absent when it does.
         public var reason: String?
         /// What its primary says of its data; absent when it has not spoken.
-        public var data: GroupData?
+        public var statSum: GroupData?
     }
 
     /// The map's epoch.

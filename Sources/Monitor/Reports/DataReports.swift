@@ -50,6 +50,38 @@ public struct DataReport: Report, Hashable, Sendable {
     }
 }
 
+extension GroupCounts {
+    private enum CodingKeys: String, CodingKey {
+        case numPools, numPgs, pgsByState, waiting, bytesUsed, bytesAvail, bytesTotal
+    }
+
+    /// Decodes what `encode` wrote.
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            numPools: try fields.decode(Int.self, forKey: .numPools),
+            numPgs: try fields.decode(Int.self, forKey: .numPgs),
+            pgsByState: try fields.decode([State].self, forKey: .pgsByState),
+            waiting: try fields.decode([Waiting].self, forKey: .waiting),
+            bytesUsed: try fields.decode(UInt64.self, forKey: .bytesUsed),
+            bytesAvail: try fields.decode(UInt64.self, forKey: .bytesAvail),
+            bytesTotal: try fields.decode(UInt64.self, forKey: .bytesTotal), data: try DataReport(from: decoder))
+    }
+
+    /// Encodes the fields of `data` beside the others, where scripts look for them.
+    public func encode(to encoder: any Encoder) throws {
+        var fields = encoder.container(keyedBy: CodingKeys.self)
+        try fields.encode(numPools, forKey: .numPools)
+        try fields.encode(numPgs, forKey: .numPgs)
+        try fields.encode(pgsByState, forKey: .pgsByState)
+        try fields.encode(waiting, forKey: .waiting)
+        try fields.encode(bytesUsed, forKey: .bytesUsed)
+        try fields.encode(bytesAvail, forKey: .bytesAvail)
+        try fields.encode(bytesTotal, forKey: .bytesTotal)
+        try data.encode(to: encoder)
+    }
+}
+
 extension GroupDump {
     /// What a group has, and when it was compared.
     public struct GroupData: Codable, Hashable, Sendable {

@@ -249,7 +249,7 @@ public enum ScrubLimits {
     /// Windows that a member compiles at a time, and objects that are looked at for a reader at a time.
     public static let windows = 4
     /// Objects that a group lists as inconsistent; further ones are counted.
-    public static let inconsistent = 1024
+    public static let inconsistent = 256
     /// Objects of a group that are counted in one turn of the OSD's loop.
     public static let counted = 256
     /// Inconsistent objects in one answer to an administrator.

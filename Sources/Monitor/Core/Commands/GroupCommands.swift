@@ -16,7 +16,7 @@ enum GroupCommands {
                 up: state.group.placement.up.map(\.rawValue), acting: state.group.placement.acting.map(\.rawValue),
                 actingPrimary: state.group.placement.primary?.rawValue ?? -1,
                 waitingFor: state.waitingFor.map(\.rawValue), reason: state.reason,
-                data: state.statistics.map(GroupDump.GroupData.init))
+                statSum: state.statistics.map(GroupDump.GroupData.init))
         }
         return CommandResult(GroupDump(epoch: view.map.epoch.rawValue, pgStats: groups))
     }
