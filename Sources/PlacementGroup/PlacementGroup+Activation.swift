@@ -212,6 +212,7 @@ extension PlacementGroup {
         if objects.isEmpty {
             isRemoving = false
             info = GroupInfo(group: id)
+            scrub = Scrub()
             commit(Transaction([.removeGroup(id)]), .note)
         } else {
             commit(Transaction(objects.map { .remove($0) }), .removal)

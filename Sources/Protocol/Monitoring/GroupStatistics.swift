@@ -55,6 +55,9 @@ public struct GroupStatistics: Hashable, Sendable {
         /// What a healthy group is.
         public static let activeClean: State = [.active, .clean]
 
+        /// True of a healthy group, also while it is scrubbed.
+        public var isActiveClean: Bool { subtracting([.scrubbing, .deep]) == .activeClean }
+
         private static let names: [(State, String)] = [
             (.active, "active"), (.clean, "clean"), (.recovering, "recovering"), (.down, "down"),
             (.recoveryUnfound, "recovery_unfound"), (.undersized, "undersized"), (.degraded, "degraded"),

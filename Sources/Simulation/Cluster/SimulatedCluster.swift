@@ -213,7 +213,7 @@ public final class SimulatedCluster {
             }
             run(milliseconds: 100)
             let groups = osds.compactMap { $0?.core }.flatMap { $0.isServing ? $0.statistics.groups : [] }
-            if client.isIdle, groups.count == 4, groups.allSatisfy({ $0.state == .activeClean }) { return true }
+            if client.isIdle, groups.count == 4, groups.allSatisfy(\.state.isActiveClean) { return true }
         }
         return false
     }
