@@ -1,3 +1,4 @@
+import ClusterMap
 import Glibc
 import Monitor
 import NIOPosix
@@ -96,15 +97,12 @@ public struct GroupActions: Sendable {
         guard state.actingPrimary >= 0 else {
             throw CommandError(errno: EAGAIN, "pg \(id) \(state.reason ?? "has no OSD"), so nobody can be asked")
         }
-        do throws(RADOSError) {
-            let pools = try await connection.cluster.pools()
-            guard let pool = pools.first(where: { $0.id == id.pool }) else {
-                throw CommandError(errno: ENOENT, "pool \(id.pool) does not exist")
-            }
-            return Group(id: id, pool: pool.name, primary: state.actingPrimary, epoch: dump.epoch)
-        } catch {
-            throw CommandError(error)
+        let pools: [Pool]
+        do throws(RADOSError) { pools = try await connection.cluster.pools() } catch { throw CommandError(error) }
+        guard let pool = pools.first(where: { $0.id == id.pool }) else {
+            throw CommandError(errno: ENOENT, "pool \(id.pool) does not exist: `nacre pool ls` names those that do")
         }
+        return Group(id: id, pool: pool.name, primary: state.actingPrimary, epoch: dump.epoch)
     }
 
     /// The primary's answer; ETIMEDOUT when there is none.

@@ -165,18 +165,19 @@ struct GroupQuery: Report {
 
     var text: String {
         func set(_ osds: [Int32]) -> String { "[\(osds.map(String.init).joined(separator: ","))]" }
-        var lines = [
-            "pg \(pgid) is \(state) (\(recoveryState)), up \(set(up)), acting \(set(acting))",
+        var lines = ["pg \(pgid) is \(state) (\(recoveryState)), up \(set(up)), acting \(set(acting))"]
+        lines.append(
             "log \(info.logTail)..\(info.lastUpdate), \(info.logEntries) entries; interval since epoch "
                 + "\(info.sameIntervalSince), started \(info.lastEpochStarted), all since "
-                + "\(info.historyLastEpochStarted), clean \(info.historyLastEpochClean)",
+                + "\(info.historyLastEpochStarted), clean \(info.historyLastEpochClean)")
+        lines.append(
             "\(stats.numObjects) objects, \(Layout.bytes(stats.numBytes)); \(stats.numObjectsDegraded) copies degraded, "
                 + "\(stats.numObjectsMisplaced) misplaced, \(stats.numObjectsUnfound) objects unfound, "
-                + "\(stats.numObjectsInconsistent) inconsistent",
-            "scrubbed \(Layout.time(scrub.lastScrubStamp)) at \(scrub.lastScrub), deeply "
-                + "\(Layout.time(scrub.lastDeepScrubStamp)) at \(scrub.lastDeepScrub); \(scrub.numObjectsRepaired) copies "
-                + "repaired",
-        ]
+                + "\(stats.numObjectsInconsistent) inconsistent")
+        let (shallow, deep) = (Layout.time(scrub.lastScrubStamp), Layout.time(scrub.lastDeepScrubStamp))
+        lines.append(
+            "scrubbed \(shallow) at \(scrub.lastScrub), deeply \(deep) at \(scrub.lastDeepScrub); "
+                + "\(scrub.numObjectsRepaired) copies repaired")
         if !waitingFor.isEmpty { lines.append("waits for \(waitingFor.map { "osd.\($0)" }.joined(separator: ", "))") }
         for member in members {
             lines.append(
