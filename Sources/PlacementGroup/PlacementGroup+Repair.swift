@@ -55,7 +55,7 @@ extension PlacementGroup {
     /// Another member knows of a later scrub, or of an older one.
     func receivedScrubState(_ record: ScrubRecord, _ inconsistent: [InconsistentObject], from osd: OSDID) {
         if record.serial < scrub.record.serial { return sendScrubState(to: osd) }
-        guard record.serial > scrub.record.serial, record.serial < UInt64.max / 2,
+        guard record.serial > scrub.record.serial,
             inconsistent.allSatisfy({ range.contains($0.object) })
         else { return }
         scrub.record = record

@@ -173,6 +173,9 @@ public struct ScrubRecord: Hashable, Sendable {
             record.lastDeep = Stamp(version: try Version(from: &r), seconds: try r.readU64())
             record.repaired = try r.readU64()
             record.unlisted = try r.readU32()
+            guard record.serial < 1 << 62, record.repaired < 1 << 62, record.unlisted < 1 << 30,
+                record.last.seconds < 1 << 40, record.lastDeep.seconds < 1 << 40
+            else { throw WireError("a scrub record with impossible numbers: \(record)") }
             return record
         }
     }
