@@ -1,3 +1,5 @@
+import Protocol
+
 /// Units: where they are, who gets them, and how full the store may get.
 extension ObjectStore {
     /// Where a unit begins in the file.
