@@ -103,7 +103,12 @@ let package = Package(
         .executableTarget(name: "simulate", dependencies: ["PlacementGroup", "Simulation"], swiftSettings: settings),
 
         .executableTarget(
-            name: "bench", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+            name: "torment", dependencies: ["ObjectStore", "Protocol", "Wire"], swiftSettings: settings),
+        .executableTarget(
+            name: "bench",
+            dependencies: [
+                "AllocationCounter", "CRUSH", "ClusterMap", "KeyValueStore", "ObjectStore", "Protocol", "Wire",
+            ], swiftSettings: settings),
 
         .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(
