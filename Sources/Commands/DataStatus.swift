@@ -47,17 +47,22 @@ extension Administration {
 
     static func listing(_ dump: GroupDump) -> String {
         func set(_ osds: [Int32]) -> String { "[\(osds.map(String.init).joined(separator: ","))]" }
-        let rows = dump.pgStats.map { group in
-            [
-                group.pgid, group.statSum.map { "\($0.numObjects)" } ?? "-",
-                group.statSum.map { "\($0.numObjectsDegraded)" } ?? "-",
-                group.statSum.map { "\($0.numObjectsMisplaced)" } ?? "-",
-                group.statSum.map { "\($0.numObjectsUnfound)" } ?? "-",
-                group.statSum.map { "\($0.numObjectsInconsistent)" } ?? "-",
-                group.statSum.map { Layout.bytes($0.numBytes) } ?? "-", group.state, group.version, set(group.up),
-                "\(set(group.acting))p\(group.actingPrimary)", Layout.time(group.statSum?.lastScrubStamp ?? 0),
-                Layout.time(group.statSum?.lastDeepScrubStamp ?? 0),
-            ]
+        let rows = dump.pgStats.map { group -> [String] in
+            var row = [group.pgid]
+            if let data = group.statSum {
+                let numbers = [
+                    data.numObjects, data.numObjectsDegraded, data.numObjectsMisplaced, data.numObjectsUnfound,
+                    UInt64(data.numObjectsInconsistent),
+                ]
+                row += numbers.map { "\($0)" }
+                row.append(Layout.bytes(data.numBytes))
+            } else {
+                row += Array(repeating: "-", count: 6)
+            }
+            row += [group.state, group.version, set(group.up), "\(set(group.acting))p\(group.actingPrimary)"]
+            row.append(Layout.time(group.statSum?.lastScrubStamp ?? 0))
+            row.append(Layout.time(group.statSum?.lastDeepScrubStamp ?? 0))
+            return row
         }
         let titles: [(String, Alignment)] = [
             ("PG", .left), ("OBJECTS", .right), ("DEGRADED", .right), ("MISPLACED", .right), ("UNFOUND", .right),
