@@ -62,10 +62,14 @@ public protocol GroupEnvironment: AnyObject {
     func requestTurn(_ kind: TurnKind, for group: GroupSlot)
     /// Gives a turn back, or takes the request back.
     func releaseTurn(_ kind: TurnKind, for group: GroupSlot)
+    /// Has the group's `scrubMayGoOn` called when the OSD has time for a step: soon, or (not `isUrgent`) later beside clients.
+    func requestScrubStep(for group: GroupSlot, isUrgent: Bool)
     /// True when the OSD may bring one more object back now; given back by `endRecovery`. When it is false, the group's
     /// `recoveryMayGoOn` follows.
     func beginRecovery(for group: GroupSlot) -> Bool
     func endRecovery()
+    /// A copy of an object was brought back.
+    func recovered(bytes: UInt64)
     /// Something rare has happened: counted by tests.
     func occurred(_ branch: RareBranch)
     /// Until when all of these members have promised this OSD, as their primary, to let its reads be; in milliseconds of
@@ -106,12 +110,16 @@ public enum ReadOutcome: Sendable {
     case failed(String)
 }
 
-/// The two sides of filling a member, each bounded for a whole OSD.
-public enum TurnKind: UInt8, Hashable, Sendable {
+/// The two sides of filling a member and of comparing copies, each bounded for a whole OSD.
+public enum TurnKind: UInt8, CaseIterable, Hashable, Sendable {
     /// This OSD's group fills another OSD.
     case filling
     /// This OSD's copy is filled.
     case beingFilled
+    /// This OSD's group is scrubbed.
+    case scrubbing
+    /// This OSD's copy is compared for another's.
+    case beingScrubbed
 }
 
 /// Ways through the code that a run seldom takes. A simulation that never took one has not tested it.
@@ -150,4 +158,18 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case waitedForLease
     /// A primary read bad data and took another copy's.
     case readRepaired
+    /// A scrub went through a group and found nothing.
+    case scrubbedClean
+    /// A scrub found copies that are not what they should be.
+    case scrubFoundDamage
+    /// A scrub had to give way to an interval or to recovery.
+    case scrubPreempted
+    /// A scrub went on where it had to give way.
+    case scrubResumed
+    /// A write waited for the comparison of its object.
+    case waitedForScrub
+    /// Bad copies of an object were to be replaced.
+    case copyReplaced
+    /// An object was read of which no copy verifies.
+    case nothingToRepairFrom
 }

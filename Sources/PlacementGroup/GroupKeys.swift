@@ -9,8 +9,10 @@ import Wire
 /// | `l` + version (12 bytes, big-endian) | a `LogEntry`; in version order |
 /// | `m` + encoded object | a `MissingObject` |
 /// | `r` + version (12 bytes, big-endian) | the requests that left the log when it was trimmed to that version |
+/// | `s` | the `ScrubRecord` |
+/// | `x` + encoded object | an `InconsistentObject` |
 ///
-/// They change only in the transaction that changes the objects they speak of.
+/// What speaks of objects as they are changes only in the transaction that changes them.
 enum GroupKeys {
     static let info = Bytes("i")
     static let logStart = Bytes("l")
@@ -20,6 +22,11 @@ enum GroupKeys {
 
     static let requestsStart = Bytes("r")
     static let requestsEnd = Bytes("s")
+
+    static let scrub = Bytes("s")
+    static let scrubEnd = Bytes("t")
+    static let inconsistentStart = Bytes("x")
+    static let inconsistentEnd = Bytes("y")
 
     static func log(_ version: Version) -> Bytes { key("l", version) }
     static func requests(_ version: Version) -> Bytes { key("r", version) }
@@ -67,6 +74,21 @@ enum GroupKeys {
         }
     }
 
+    static func inconsistent(_ object: ObjectID) -> Bytes {
+        Bytes.encoding(capacity: 64) { writer in
+            writer.writeU8(UInt8(ascii: "x"))
+            object.encode(into: &writer)
+        }
+    }
+
+    static func entry(_ record: ScrubRecord) -> KeyValue {
+        KeyValue(scrub, .encoding(capacity: 80) { record.encode(into: &$0) })
+    }
+
+    static func entry(_ found: InconsistentObject) -> KeyValue {
+        KeyValue(inconsistent(found.object), .encoding(capacity: 512) { found.encode(into: &$0) })
+    }
+
     static func entry(_ info: GroupInfo) -> KeyValue {
         KeyValue(Self.info, .encoding(capacity: 80) { info.encode(into: &$0) })
     }
@@ -77,41 +99,5 @@ enum GroupKeys {
 
     static func entry(_ missing: MissingObject) -> KeyValue {
         KeyValue(self.missing(missing.object), .encoding(capacity: 96) { missing.encode(into: &$0) })
-    }
-}
-
-/// What a group keeps of each object beside what clients put there, in the attribute `_`, as RADOS does.
-struct ObjectInfo: Hashable {
-    /// The operation that changed the object last.
-    var version: Version
-    /// When that was, by the primary's clock: nanoseconds since 1970.
-    var modified: UInt64
-
-    static let attribute = "_"
-
-    var encoded: Bytes {
-        .encoding(capacity: 32) { writer in
-            writer.versioned(1) { writer in
-                version.encode(into: &writer)
-                writer.writeU64(modified)
-            }
-        }
-    }
-
-    /// What an attribute says; a value that cannot be read is a broken store and stops the OSD.
-    init(_ bytes: Bytes) {
-        var reader = ByteReader(bytes)
-        do {
-            self = try reader.versioned("object info", supported: 1) { r, _ throws(WireError) in
-                ObjectInfo(version: try Version(from: &r), modified: try r.readU64())
-            }
-        } catch {
-            preconditionFailure("object info of \(bytes.count) bytes: \(error)")
-        }
-    }
-
-    init(version: Version, modified: UInt64) {
-        self.version = version
-        self.modified = modified
     }
 }

@@ -152,6 +152,7 @@ extension PlacementGroup {
     func becomeClean() {
         noteClean()
         for osd in others { send(.clean(interval), to: osd) }
+        shareScrubState()
         for osd in peering.infos.keys.sorted() where !acting.contains(osd) { strayAppeared(osd) }
     }
 
@@ -211,6 +212,7 @@ extension PlacementGroup {
         if objects.isEmpty {
             isRemoving = false
             info = GroupInfo(group: id)
+            scrub = Scrub()
             commit(Transaction([.removeGroup(id)]), .note)
         } else {
             commit(Transaction(objects.map { .remove($0) }), .removal)
@@ -224,5 +226,6 @@ extension PlacementGroup {
         }
         if let fill = recovery.fill, fill.isTooFull { send(.reserve, to: fill.target) }
         if isClean, info.historyLastEpochClean < interval { becomeClean() }
+        if isPrimary { scrubTick() }
     }
 }

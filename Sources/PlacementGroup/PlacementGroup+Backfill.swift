@@ -40,6 +40,7 @@ extension PlacementGroup {
     /// The OSD's turn for one of this group's fills has come.
     public func turnGranted(_ kind: TurnKind) {
         switch kind {
+        case .scrubbing, .beingScrubbed: scrubTurnGranted(kind)
         case .filling:
             guard isActivated, let fill = recovery.fill, fill.stage == .waitingHere else {
                 return environment.releaseTurn(.filling, for: slot)

@@ -49,6 +49,7 @@ extension PlacementGroup {
             environment.occurred(member.position == .nothing ? .backfillStarted : .backfillResumed)
         }
         recovery.isWorking = true
+        startTally()
         continueRecovery()
     }
 
@@ -89,11 +90,16 @@ extension PlacementGroup {
 
     /// True when a request must wait for the object to be brought back.
     func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
-        isWrite ? isLacking(object) : missing[object] != nil
+        if scrub.isBlocking, isWrite ? isExamined(object) : scrub.inspections[object] != nil { return true }
+        return isWrite ? isLacking(object) : missing[object] != nil
     }
+
+    /// True while requests may have to wait for objects on their way, or for what is compared.
+    var mayBlock: Bool { recovery.isWorking || scrub.isBlocking }
 
     /// A client waits for the object: it goes before all others.
     func expedite(_ object: ObjectID) {
+        guard missing[object] != nil || isLacking(object) else { return environment.occurred(.waitedForScrub) }
         environment.occurred(.waitedForObject)
         guard recovery.underway[object] == nil, !recovery.unfound.contains(object) else { return }
         bringBack(object, isCounted: false)
@@ -118,8 +124,9 @@ extension PlacementGroup {
         if let lacking = missing[object] {
             guard let source = source(of: object) else {
                 environment.occurred(.unfound)
-                recovery.unfound.insert(object)
                 if isCounted { environment.endRecovery() }
+                recovery.unfound.insert(object)
+                if restoreOwnCopy(of: object) { wake(object) }
                 return
             }
             work.source = source
@@ -166,6 +173,8 @@ extension PlacementGroup {
     /// An object that this primary fetched is on its disk.
     func pullStored(_ object: ObjectID, _ version: Version) {
         guard isActivated, recovery.underway[object]?.source != nil, missing[object] == nil else { return }
+        environment.recovered(bytes: environment.size(of: object) ?? 0)
+        if !scrub.inconsistent.isEmpty { copyReplaced(object, on: me) }
         wake(object)
         objectDone(object)
     }
@@ -182,24 +191,24 @@ extension PlacementGroup {
     func pushStored(_ object: ObjectID, _ version: Version, by osd: OSDID) {
         guard isActivated, recovery.underway[object]?.pushing.remove(osd) != nil else { return }
         if let index = members.firstIndex(where: { $0.osd == osd }) { members[index].missing[object] = nil }
+        environment.recovered(bytes: environment.size(of: object) ?? 0)
+        if !scrub.inconsistent.isEmpty { copyReplaced(object, on: osd) }
         if recovery.fill?.target == osd { recovery.fill?.pending.remove(object) }
         if recovery.underway[object]?.pushing.isEmpty == true { objectDone(object) }
     }
 
-    /// This member cannot read what it is to send: it lacks the object like any other, and takes it from another copy.
+    /// This member cannot read what it is to send: what the members have is compared before any copy is given up.
     func ownCopyFailed(_ object: ObjectID) {
         guard isActivated, missing[object] == nil, let work = recovery.underway.removeValue(forKey: object) else {
             return
         }
-        environment.occurred(.readRepaired)
-        let lacking = MissingObject(object: object, need: version(of: object), have: .zero)
-        missing[object] = lacking
-        info.missingCount = UInt32(missing.count)
-        recovery.lackingObjects.insert(object)
         for osd in work.pushing { pushes[PushKey(target: osd, object: object)] = nil }
-        commit(
-            Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(lacking), GroupKeys.entry(info)])]), .note)
-        bringBack(object, isCounted: work.isCounted)
+        if work.isCounted { environment.endRecovery() }
+        if !inspect(object) {
+            environment.occurred(.unfound)
+            recovery.unfound.insert(object)
+        }
+        continueRecovery()
     }
 
     /// Begins again what was under way with someone who went, or whose session was lost; looks again for what was not found.
@@ -243,6 +252,7 @@ extension PlacementGroup {
     /// All members have everything.
     private func recoveryDone() {
         recovery.isWorking = false
+        startTally()
         chooseAgain()
         if isClean { becomeClean() }
     }

@@ -40,7 +40,10 @@ extension PlacementGroup {
         } else {
             environment.send(message, to: others)
         }
+        let isCounted = tally.covers(request.object)
+        let size = isCounted ? environment.size(of: request.object) : nil
         apply(transaction, entry, trimTo: trimTo, .write(version, interval: interval))
+        if isCounted { tally.changed(from: size, to: environment.size(of: request.object)) }
     }
 
     /// While members are being filled: those that do not have the object yet get the log entry alone.
@@ -140,6 +143,7 @@ extension PlacementGroup {
             }
             release(write.object, writer: true)
         }
+        if scrub.awaitsCommits { beginExaminations() }
         // Requests that waited for the writes under way to become fewer.
         while !waiting.isEmpty, writes.count < GroupLimits.writesInFlight / 2, phase == .active {
             let (request, client) = waiting.removeFirst()

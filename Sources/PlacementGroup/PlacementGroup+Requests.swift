@@ -38,6 +38,7 @@ extension PlacementGroup {
     /// A client's request, on the primary.
     public func request(_ request: OperationRequest, from client: ClientHandle) {
         precondition(isPrimary, "group \(id): \(me) is not the primary of \(acting)")
+        if case .administer(let command)? = request.steps.first { return administer(command, request, client) }
         // One that came before and waits is not overtaken.
         if phase == .active, waiting.isEmpty, !request.isWrite || writes.count < GroupLimits.writesInFlight {
             admit(request, client)
@@ -63,7 +64,7 @@ extension PlacementGroup {
         }
         if let activity = activities[request.object] {
             guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
-        } else if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) {
+        } else if mayBlock, isBlocked(request.object, isWrite: request.isWrite) {
             return queue(request, client)
         } else if !request.isWrite, !mayRead() {
             return queue(request, client)
@@ -82,7 +83,7 @@ extension PlacementGroup {
             environment.occurred(.waitedForLease)
             leaseStarved.insert(request.object)
         }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
+        if mayBlock, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
     }
 
     /// Answers a resend of a write that is known, to where the client is now: when it is committed. False when it is new.
@@ -105,7 +106,7 @@ extension PlacementGroup {
     private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
         if activity.isHeld { return false }
         if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
+        if mayBlock, isBlocked(request.object, isWrite: request.isWrite) { return false }
         if !request.isWrite, !mayRead() {
             leaseStarved.insert(request.object)
             return false
@@ -136,7 +137,7 @@ extension PlacementGroup {
         guard let activity = activities[object] else { return }
         if activity.isIdle {
             activities[object] = nil
-        } else if recovery.isWorking, let next = activity.queue.first?.request,
+        } else if mayBlock, let next = activity.queue.first?.request,
             isBlocked(object, isWrite: next.isWrite)
         {
             expedite(object)

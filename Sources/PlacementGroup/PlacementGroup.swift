@@ -64,6 +64,10 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var readableUntil: UInt64 = 0
     /// Objects with reads that wait for that.
     var leaseStarved: Set<ObjectID> = []
+    /// What the group has, as far as the primary has counted.
+    var tally = Tally()
+    /// Comparing the copies.
+    var scrub = Scrub()
     /// True while this copy, outside the sets, is being removed.
     var isRemoving = false
 
@@ -102,6 +106,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
                 let lacking = try MissingObject(from: &reader)
                 missing[lacking.object] = lacking
             }
+            try loadScrub()
         } catch {
             preconditionFailure("group \(id) cannot be read from the store: \(error)")
         }
@@ -207,6 +212,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     private func enterInterval() {
         leaveRecovery()
+        leaveScrub()
+        tally = Tally()
+        if !isPrimary { (scrub.run, scrub.order) = (nil, nil) }
         environment.requestActing(nil, for: id)
         environment.releaseTurn(.beingFilled, for: slot)
         peering = Peering()
@@ -290,6 +298,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             activationStored(by: from)
         case .pull, .push, .pushed, .cannotPush:
             receivedTransfer(message.body, from: from)
+        case .scrub(let message):
+            receivedScrub(message, from: from)
         default:
             if from == primary {
                 receivedOrder(message.body, from: from)
@@ -336,6 +346,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             if phase == .active, members.contains(where: { $0.osd == osd }) { send(.started(interval), to: osd) }
             resendWrites(to: osd)
             recoveryPeersChanged(reset: osd)
+            if members.contains(where: { $0.osd == osd }) { repeatScrub(to: osd) }
         case .stray:
             if osd == primary { announceStray() }
         case .replica, .settling: break
@@ -360,12 +371,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     }
 
     /// The version of an object in this copy; zero when it is not there.
-    func version(of object: ObjectID) -> Version { objectInfo(of: object).version }
-
-    /// What is known of an object in this copy beside its content; version zero when it is not there.
-    func objectInfo(of object: ObjectID) -> ObjectInfo {
-        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.init)
-            ?? ObjectInfo(version: .zero, modified: 0)
+    func version(of object: ObjectID) -> Version {
+        objectInfo(of: object).version
     }
 
     /// Cheap relations that hold after every event.

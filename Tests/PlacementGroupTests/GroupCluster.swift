@@ -34,6 +34,10 @@ final class GroupHost: GroupEnvironment {
     var hasBlocklist: Bool { !blocklist.isEmpty }
     func isBlocklisted(_ client: UInt64) -> Bool { blocklist.contains(client) }
     func tell(_ event: WatchEvent, to client: ClientHandle) { cluster.events.append((event, client)) }
+    var scrubSteps: [GroupSlot] = []
+    func requestScrubStep(for group: GroupSlot, isUrgent: Bool) {
+        if !scrubSteps.contains(group) { scrubSteps.append(group) }
+    }
     var leaseEnd = UInt64.max
     var promises: [OSDID: UInt32] = [:]
     /// Reads that fail from now on.
@@ -62,9 +66,12 @@ final class GroupHost: GroupEnvironment {
         return true
     }
     func endRecovery() { recoveries -= 1 }
+    var recoveredObjects = 0
+    func recovered(bytes: UInt64) { recoveredObjects += 1 }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
         (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (16, 8, 24, 2)
+        tuning.scrubObjects = 3
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
@@ -126,6 +133,7 @@ final class GroupHost: GroupEnvironment {
     func start() {
         epoch = Epoch(1)
         turns.removeAll()
+        scrubSteps.removeAll()
         starved.removeAll()
         recoveries = 0
         let first = cluster.epochs[1]
@@ -176,6 +184,9 @@ final class GroupHost: GroupEnvironment {
 
     func completeRead(at index: Int) {
         let (object, offset, length, number, slot) = reads.remove(at: index)
+        if store.rotten.contains(object) {
+            return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
+        }
         if failingReads > 0 {
             failingReads -= 1
             return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
@@ -235,6 +246,10 @@ final class GroupCluster {
     /// The last acknowledged value of each object.
     var acknowledged: [ObjectID: UInt64] = [:]
     var nextNumber: UInt64 = 1
+    /// True when writes change attributes and omap, too.
+    var writesMetadata = false
+    /// Whose copy of an object was damaged last.
+    var damaged: [ObjectID: OSDID] = [:]
     var completed = 0
     let objects: [ObjectID]
     let copies = 3
@@ -354,7 +369,8 @@ final class GroupCluster {
         let isWrite = random.chance(60)
         let steps: [ObjectOperation] =
             isWrite
-            ? [.writeFull(data: .encoding { $0.writeU64(number) })] : [.read(offset: 0, length: 8)]
+            ? [.writeFull(data: .encoding { $0.writeU64(number) })] + metadata(number)
+            : [.read(offset: 0, length: 8)]
         let request = OperationRequest(
             id: RequestID(client: 1, number: number), epoch: clientEpoch, group: pool.group(ofHash: object.hash),
             object: object, steps: steps)
@@ -454,7 +470,7 @@ final class GroupCluster {
     func tend(_ host: GroupHost, ticks: Bool = true) -> Bool {
         guard host.isServing else { return false }
         var hasGranted = false
-        for kind in [TurnKind.filling, .beingFilled] {
+        for kind in TurnKind.allCases {
             guard let index = host.turns.firstIndex(where: { $0.kind == kind }), !host.turns[index].isGranted
             else { continue }
             host.turns[index].isGranted = true
@@ -464,6 +480,10 @@ final class GroupCluster {
         let starved = host.starved
         host.starved.removeAll()
         for slot in starved { host.groups[Int(slot.index)].recoveryMayGoOn() }
+        let steps = host.scrubSteps
+        host.scrubSteps.removeAll()
+        for slot in steps { host.groups[Int(slot.index)].scrubMayGoOn() }
+        if !steps.isEmpty { hasGranted = true }
         for group in host.groups {
             if ticks { group.tick() }
             group.leaseTick()
@@ -507,7 +527,12 @@ final class GroupCluster {
         return clientEpoch.rawValue == UInt32(newest) && pending.isEmpty && links.allSatisfy(\.isEmpty)
             && requests.isEmpty && upThruWanted.isEmpty && actingWanted.isEmpty
             && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
-            && groups.allSatisfy { isClean($0) }
+            && hosts.allSatisfy { $0.scrubSteps.isEmpty } && groups.allSatisfy { isSettled($0) }
+    }
+
+    /// True of a group in which nothing goes on; something may be known to be wrong.
+    private func isSettled(_ group: PGID) -> Bool {
+        leader(of: group)?.statistics.state.subtracting(.inconsistent) == .activeClean
     }
 
     func isClean(_ group: PGID) -> Bool {

@@ -12,7 +12,11 @@ import Wire
     }
 
     /// Branches that need a clock or a failing disk, which these runs do not have.
-    static let elsewhere: Set<RareBranch> = [.waitedForLease, .readRepaired]
+    static let elsewhere: Set<RareBranch> = [
+        .waitedForLease, .readRepaired, .scrubbedClean, .scrubFoundDamage, .scrubPreempted, .scrubResumed,
+        .waitedForScrub,
+        .copyReplaced, .nothingToRepairFrom,
+    ]
 
     @Test func acknowledgedWritesSurviveCrashesMapsAndLostSessions() {
         var completed = 0

@@ -72,6 +72,8 @@ struct ClusterView {
         var group: GroupTable.Group
         /// What the primary says of the acting set that the map has now; nil when it has not spoken.
         var said: GroupStatistics.State?
+        /// All that it says.
+        var statistics: GroupStatistics?
         /// The state of the field, or `unknown`.
         var name: String
         var isServing: Bool
@@ -99,6 +101,7 @@ struct ClusterView {
             report.statistics.epoch >= group.since, let said = report.groups[id]
         {
             state.said = said.state
+            state.statistics = said
             state.name = said.state.text
             state.isServing = said.state.contains(.active)
             state.isDegraded = !said.state.isDisjoint(with: [.undersized, .degraded])

@@ -48,6 +48,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// True once the monitor was told that this OSD goes: it answers nobody any more.
     private(set) var hasLeft = false
     var acting = ActingWishes()
+    var scrubSteps = ScrubSteps()
+    var told = ToldStatistics()
+    /// Copies of objects brought back by groups that this OSD leads, and their bytes, since it began.
+    var recovered = (objects: UInt64(0), bytes: UInt64(0))
     private var lastGroupTick: UInt64 = 0
 
     public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint, environment: Environment) {
@@ -84,6 +88,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func monitorFound() {
         lastBoot = nil
         lastAlive = nil
+        told = ToldStatistics()
         sayAlive()
     }
 
@@ -314,6 +319,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func tick() {
         let now = environment.nowMilliseconds
         heartbeatTick()
+        if isServing { takeScrubSteps(isTick: true) }
         for group in groups {
             group.leaseTick()
             group.watchTick()
@@ -333,7 +339,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
             environment.store.lookForSpace()
-            environment.tellMonitor(.statistics(statistics))
+            environment.tellMonitor(.statistics(news(at: now)))
         }
     }
 
@@ -343,9 +349,11 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// How the OSD and the groups it leads are.
     public var statistics: OSDStatistics {
         let usage = environment.store.usage
-        return OSDStatistics(
+        var result = OSDStatistics(
             id: id, incarnation: incarnation, epoch: map?.epoch ?? .none, capacity: usage.total, used: usage.used,
             groups: groups.filter(\.isPrimary).map(\.statistics))
+        (result.recoveredObjects, result.recoveredBytes) = recovered
+        return result
     }
 
     /// The monitor is told that this OSD goes, so that nobody waits for it.

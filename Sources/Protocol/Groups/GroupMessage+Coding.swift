@@ -5,7 +5,7 @@ extension GroupMessage {
     private enum Tag: UInt8 {
         case replicate = 1, replicated, queryInfo, info, queryLog, log, activate, activated, pull, push, pushed
         case cannotPush, scan, scanned, backfillProgress, backfilled, backfillStored, reserve, reserved, started, clean
-        case remove
+        case remove, scrub
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -72,6 +72,9 @@ extension GroupMessage {
             tag(.clean, &writer)
             writer.writeU32(epoch.rawValue)
         case .remove: tag(.remove, &writer)
+        case .scrub(let message):
+            tag(.scrub, &writer)
+            message.encode(into: &writer)
         case .started(let epoch):
             tag(.started, &writer)
             writer.writeU32(epoch.rawValue)
@@ -132,6 +135,7 @@ extension GroupMessage {
         case .reserved: return .reserved(try reader.readBool())
         case .clean: return .clean(Epoch(try reader.readU32()))
         case .remove: return .remove
+        case .scrub: return .scrub(try ScrubMessage(from: &reader))
         case .started: return .started(Epoch(try reader.readU32()))
         }
     }

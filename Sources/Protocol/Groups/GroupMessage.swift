@@ -57,6 +57,8 @@ public struct GroupMessage: Sendable {
         case clean(Epoch)
         /// Primary of a clean group → someone outside it: remove your copy.
         case remove
+        /// What the members compare of their copies.
+        case scrub(ScrubMessage)
     }
 }
 
@@ -156,6 +158,11 @@ public struct GroupTuning: Hashable, Sendable {
     public var requestsKept = GroupLimits.requestsKept
     /// Objects in the window of a backfill.
     public var scan = GroupLimits.scan
+    /// Objects of a scrub's window.
+    public var scrubObjects = ScrubLimits.objects
+    /// After how many seconds a group is scrubbed again, and deeply; up to half as many are added, by the group's name.
+    public var scrubInterval: UInt64 = 24 * 3600
+    public var deepScrubInterval: UInt64 = 7 * 24 * 3600
 
     /// The values of production.
     public init() {}

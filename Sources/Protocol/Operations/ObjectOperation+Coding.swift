@@ -8,6 +8,7 @@ extension ObjectOperation {
         case sparseRead, getAttributes, compareAttribute, compareExtent, assertVersion, assertUnwatched
         case append, writeSame, removeAttribute, clearOmap, call, notify, acknowledge
         case removeOmapRange
+        case administer
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -128,6 +129,9 @@ extension ObjectOperation {
             writer.writeU64(notification)
             writer.writeU64(cookie)
             writer.writeBytes(payload)
+        case .administer(let command):
+            tag(.administer, &writer)
+            command.encode(into: &writer)
         default: preconditionFailure("\(self) is encoded before")
         }
     }
@@ -155,7 +159,7 @@ extension ObjectOperation {
             }
             self = .compareOmap(key: key, expected: expected)
         case .sparseRead, .getAttributes, .compareAttribute, .compareExtent, .assertVersion, .assertUnwatched, .append,
-            .writeSame, .removeAttribute, .removeOmapRange, .clearOmap, .call, .notify, .acknowledge:
+            .writeSame, .removeAttribute, .removeOmapRange, .clearOmap, .call, .notify, .acknowledge, .administer:
             self = try Self.rarer(tag, from: &reader)
         default: self = try Self.change(tag, from: &reader)
         }
@@ -202,6 +206,7 @@ extension ObjectOperation {
             return .acknowledge(
                 notification: notification, cookie: cookie,
                 payload: try reader.readBytes(atMost: OperationLimits.notification))
+        case .administer: return .administer(try GroupCommand(from: &reader))
         default: preconditionFailure("\(tag) is decoded elsewhere")
         }
     }

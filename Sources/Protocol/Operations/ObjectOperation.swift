@@ -77,13 +77,15 @@ public enum ObjectOperation: Sendable, Equatable {
     /// An operation on a placement group rather than an object: its objects after `after` in storage order.
     /// Output: array of names, then an optional object to go on from.
     case listObjects(after: ObjectID?, prefix: Bytes, limit: UInt32)
+    /// An administrator's command to a placement group, alone in its request; answered in every state of the group.
+    case administer(GroupCommand)
 
     /// True when it changes the object, so that it must be ordered, logged and replicated.
     public var isWrite: Bool {
         switch self {
         case .read, .sparseRead, .stat, .getAttribute, .getAttributes, .getOmap, .listOmap, .listWatchers,
             .assertExists, .compareOmap, .compareAttribute, .compareExtent, .assertVersion, .assertUnwatched, .notify,
-            .acknowledge, .listObjects:
+            .acknowledge, .listObjects, .administer:
             false
         case .create, .write, .append, .writeSame, .writeFull, .zero, .truncate, .remove, .setAttribute,
             .removeAttribute, .setOmap, .removeOmap, .removeOmapRange, .clearOmap, .watch, .unwatch:

@@ -210,6 +210,18 @@ public final class RADOSPool: ObjectPool {
         }
     }
 
+    /// Has a placement group's primary do an administrator's command; its output. Waits for as long as the group has none.
+    public func administer(_ command: GroupCommand, group seed: UInt32) async throws(RADOSError) -> Bytes {
+        let (state, slot) = (state, slot)
+        let outputs = try await answer(
+            loop.flatSubmit {
+                state.value.perform {
+                    state.value.objecter.submit(.administer(command), onGroup: seed, in: slot, token: $0)
+                }
+            })
+        return outputs.first ?? .empty
+    }
+
     private func answer(_ future: EventLoopFuture<OperationReply>) async throws(RADOSError) -> [Bytes] {
         let reply: OperationReply
         do {

@@ -200,7 +200,7 @@ public final class SimulatedCluster {
     var isClean: Bool {
         guard let count = administrator.map?.pools[Self.pool]?.groupCount else { return false }
         let groups = osds.compactMap { $0?.core }.flatMap { $0.isServing ? $0.statistics.groups : [] }
-        return groups.count == count && groups.allSatisfy { $0.state == .activeClean }
+        return groups.count == count && groups.allSatisfy(\.state.isActiveClean)
     }
 
     /// How the groups are, for a run that does not come to rest.

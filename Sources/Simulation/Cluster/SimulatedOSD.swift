@@ -95,6 +95,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var tuning: GroupTuning {
         var tuning = GroupTuning()
         (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 200, 1)
+        (tuning.scrubObjects, tuning.scrubInterval, tuning.deepScrubInterval) = (2, 4, 12)
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
