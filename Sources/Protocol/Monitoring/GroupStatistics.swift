@@ -42,6 +42,10 @@ public struct GroupStatistics: Hashable, Sendable {
 
         /// Waits until the primary of an older interval can serve no more reads.
         public static let wait = State(rawValue: 1 << 14)
+        /// Takes away what removed snapshots have left.
+        public static let snapTrim = State(rawValue: 1 << 15)
+        /// Will take away what removed snapshots have left, when it is clean.
+        public static let snapTrimWait = State(rawValue: 1 << 16)
 
         /// What a healthy group is.
         public static let activeClean: State = [.active, .clean]
@@ -51,7 +55,7 @@ public struct GroupStatistics: Hashable, Sendable {
             (.recoveryUnfound, "recovery_unfound"), (.undersized, "undersized"), (.degraded, "degraded"),
             (.remapped, "remapped"), (.peering, "peering"), (.backfillWait, "backfill_wait"),
             (.backfilling, "backfilling"), (.backfillTooFull, "backfill_toofull"), (.incomplete, "incomplete"),
-            (.peered, "peered"), (.wait, "wait"),
+            (.peered, "peered"), (.wait, "wait"), (.snapTrim, "snaptrim"), (.snapTrimWait, "snaptrim_wait"),
         ]
 
         /// The text that `status` shows.
@@ -69,9 +73,14 @@ public struct GroupStatistics: Hashable, Sendable {
     public var waitingFor: [OSDID]
     /// Its newest write.
     public var lastUpdate: Version
+    /// Snapshots, of those that the pool is trimming, of which the group has nothing left.
+    public var trimmed: SnapIntervals
 
     /// Statistics with these values.
-    public init(group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version) {
+    public init(
+        group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version, trimmed: SnapIntervals = SnapIntervals()
+    ) {
+        self.trimmed = trimmed
         self.group = group
         self.state = state
         self.waitingFor = waitingFor
@@ -84,6 +93,7 @@ public struct GroupStatistics: Hashable, Sendable {
         state = State(rawValue: try reader.readU32())
         waitingFor = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in OSDID(try r.readI32()) }
         lastUpdate = try Version(from: &reader)
+        trimmed = try SnapIntervals(from: &reader)
     }
 
     /// The statistics as bytes.
@@ -92,5 +102,6 @@ public struct GroupStatistics: Hashable, Sendable {
         writer.writeU32(state.rawValue)
         writer.writeArray(waitingFor) { $0.writeI32($1.rawValue) }
         lastUpdate.encode(into: &writer)
+        trimmed.encode(into: &writer)
     }
 }

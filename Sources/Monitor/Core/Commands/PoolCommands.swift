@@ -127,7 +127,7 @@ enum PoolCommands {
         CommandFailure(EINVAL, "a pool has no '\(Text.short(name))': it has \(variables.joined(separator: ", "))")
     }
 
-    private static func known(_ name: String, _ map: OSDMap) throws(CommandFailure) -> Pool {
+    static func known(_ name: String, _ map: OSDMap) throws(CommandFailure) -> Pool {
         guard let pool = map.pool(named: name) else {
             throw CommandFailure(ENOENT, "pool '\(Text.short(name))' does not exist: `osd pool ls` names those that do")
         }
