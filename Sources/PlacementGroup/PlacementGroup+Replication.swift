@@ -137,7 +137,7 @@ extension PlacementGroup {
         // Requests that waited for the writes under way to become fewer.
         while !waiting.isEmpty, writes.count < GroupLimits.writesInFlight / 2, phase == .active {
             let (request, client) = waiting.removeFirst()
-            self.request(request, from: client)
+            admit(request, client)
         }
     }
 

@@ -16,23 +16,23 @@ extension PlacementGroup {
         .encoding { $0.writeArray(watchers) { $1.encode(into: &$0) } }
     }
 
-    private func storedWatchers(of object: ObjectID) -> [Watcher] {
-        guard let value = environment.attribute(Self.watchersAttribute, of: object) else { return [] }
+    private func watchers(in draft: ObjectDraft) -> [Watcher] {
+        guard let value = attribute(Self.watchersAttribute, in: draft) else { return [] }
         var reader = ByteReader(value)
         do {
             return try reader.readArray(atMost: OperationLimits.watchers) { r throws(WireError) in
                 try Watcher(from: &r)
             }
         } catch {
-            preconditionFailure("watchers of \(object) cannot be read: \(error)")
+            preconditionFailure("watchers of \(draft.object) cannot be read: \(error)")
         }
     }
 
     /// Those who have renewed in time. Someone whom this primary has not heard of yet is given its time from now on.
-    func liveWatchers(of object: ObjectID) -> [Watcher] {
+    func liveWatchers(in draft: ObjectDraft) -> [Watcher] {
         let now = environment.nowMilliseconds
-        return storedWatchers(of: object).filter { watcher in
-            let key = WatchKey(object: object, client: watcher.client, cookie: watcher.cookie)
+        return watchers(in: draft).filter { watcher in
+            let key = WatchKey(object: draft.object, client: watcher.client, cookie: watcher.cookie)
             let seen = watches[key] ?? now
             watches[key] = seen
             return now - seen <= UInt64(watcher.timeoutMilliseconds)
@@ -41,11 +41,11 @@ extension PlacementGroup {
 
     /// The watchers after a watch or unwatch; those whose time is over go with it.
     func watch(
-        _ step: ObjectOperation, _ request: OperationRequest, _ handle: ClientHandle
+        _ step: ObjectOperation, _ request: OperationRequest, _ handle: ClientHandle, in draft: ObjectDraft
     ) -> Result<Bytes, StepFailure> {
-        let object = request.object
+        let object = draft.object
         let client = request.id.client
-        var watchers = liveWatchers(of: object)
+        var watchers = liveWatchers(in: draft)
         switch step {
         case .watch(let cookie, let timeout):
             watchers.removeAll { $0.client == client && $0.cookie == cookie }

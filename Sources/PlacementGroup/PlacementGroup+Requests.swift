@@ -1,0 +1,145 @@
+import DequeModule
+import Protocol
+import Wire
+
+/// What is under way on an object. Writes follow each other without waiting; reads, and requests whose outcome depends on
+/// the object's state, wait for the writes before them, so that nobody is told of what could still be lost.
+struct ObjectActivity {
+    var readers = 0
+    var writers = 0
+    var queue: Deque<(request: OperationRequest, client: ClientHandle)> = []
+    var isIdle: Bool { readers == 0 && writers == 0 && queue.isEmpty }
+}
+
+/// The errors of the field that a group answers with.
+enum Errno {
+    static let noEntry: Int32 = 2
+    static let ioError: Int32 = 5
+    static let tryAgain: Int32 = 11
+    static let exists: Int32 = 17
+    static let invalid: Int32 = 22
+    static let tooLarge: Int32 = 27
+    static let noSpace: Int32 = 28
+    static let canceled: Int32 = 125
+}
+
+/// Which requests begin, and in which order.
+extension PlacementGroup {
+    /// A client's request, on the primary.
+    public func request(_ request: OperationRequest, from client: ClientHandle) {
+        precondition(isPrimary, "group \(id): \(me) is not the primary of \(acting)")
+        // One that came before and waits is not overtaken.
+        if phase == .active, waiting.isEmpty, !request.isWrite || writes.count < GroupLimits.writesInFlight {
+            admit(request, client)
+        } else if waiting.count < GroupLimits.waitingRequests {
+            waiting.append((request, client))
+        } else {
+            answer(request, client, errno: Errno.tryAgain)
+        }
+    }
+
+    /// Begins a request, or queues it at its object.
+    func admit(_ request: OperationRequest, _ client: ClientHandle) {
+        guard range.contains(request.object) else { return answer(request, client, errno: Errno.invalid) }
+        if !request.isWrite, case .listObjects = request.steps.first, !mayRead() {
+            // Asked again by its client when it has waited long enough.
+            return answer(request, client, errno: Errno.tryAgain)
+        }
+        if case .listObjects(let after, let prefix, let limit)? = request.steps.first {
+            return list(request, client, after: after, prefix: prefix, limit: limit)
+        }
+        if let activity = activities[request.object] {
+            guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
+        } else if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) {
+            return queue(request, client)
+        } else if !request.isWrite, !mayRead() {
+            return queue(request, client)
+        }
+        perform(request, client)
+    }
+
+    private func queue(_ request: OperationRequest, _ client: ClientHandle) {
+        activities[request.object, default: ObjectActivity()].queue.append((request, client))
+        if !request.isWrite, !mayRead() {
+            environment.occurred(.waitedForLease)
+            leaseStarved.insert(request.object)
+        }
+        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
+    }
+
+    /// Answers a resend of a write that is known, to where the client is now: when it is committed. False when it is new.
+    private func isRepeated(_ request: OperationRequest, _ client: ClientHandle) -> Bool {
+        guard let known = log.outcome(of: request.id) else { return false }
+        environment.occurred(.duplicateAnswered)
+        if known.version.epoch < interval || known.version <= log.tail { environment.occurred(.duplicateAfterFailover) }
+        if known.version > leastCommitted, let index = writes.firstIndex(where: { $0.request == request.id }) {
+            writes[index].client = client
+            return true
+        }
+        let outputs = [Bytes](repeating: .empty, count: request.steps.count)
+        environment.reply(
+            OperationReply(
+                number: request.id.number, outcome: .done(errno: known.errno), version: known.version,
+                outputs: outputs), to: client)
+        return true
+    }
+
+    private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
+        if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
+        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
+        if !request.isWrite, !mayRead() {
+            leaseStarved.insert(request.object)
+            return false
+        }
+        return activity.readers == 0 || !request.isWrite
+    }
+
+    /// An operation on the object has ended: those that waited for it go on, in the order they came.
+    func release(_ object: ObjectID, writer: Bool) {
+        guard var activity = activities[object] else { preconditionFailure("group \(id): \(object) is not in use") }
+        if writer { activity.writers -= 1 } else { activity.readers -= 1 }
+        precondition(activity.writers >= 0 && activity.readers >= 0, "group \(id): \(object) released twice")
+        activities[object] = activity.isIdle ? nil : activity
+        if !recovery.delayed.isEmpty, activity.writers == 0, recovery.delayed.contains(object) { resume(object) }
+        wake(object)
+    }
+
+    /// Requests that waited for the object go on, in the order they came.
+    func wake(_ object: ObjectID) {
+        while let activity = activities[object], let next = activity.queue.first, mayStart(activity, next.request) {
+            activities[object]?.queue.removeFirst()
+            perform(next.request, next.client)
+        }
+        guard let activity = activities[object] else { return }
+        if activity.isIdle {
+            activities[object] = nil
+        } else if recovery.isWorking, let next = activity.queue.first?.request,
+            isBlocked(object, isWrite: next.isWrite)
+        {
+            expedite(object)
+        }
+    }
+
+    func perform(_ request: OperationRequest, _ client: ClientHandle) {
+        if request.isWrite {
+            // It may have waited here twice.
+            if isRepeated(request, client) { return settleFailed(request.object) }
+            write(request, client)
+        } else {
+            activities[request.object, default: ObjectActivity()].readers += 1
+            read(request, client, outputs: [], step: 0)
+        }
+    }
+
+    func answer(_ request: OperationRequest, _ client: ClientHandle, errno: Int32) {
+        environment.reply(
+            OperationReply(number: request.id.number, outcome: .done(errno: errno), version: info.lastUpdate),
+            to: client)
+    }
+
+    /// A request that changed nothing must not hold up those behind it.
+    func settleFailed(_ object: ObjectID) {
+        activities[object, default: ObjectActivity()].writers += 1
+        release(object, writer: true)
+    }
+}
