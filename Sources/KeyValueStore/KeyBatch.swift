@@ -6,10 +6,10 @@ import Wire
 ///
 /// | bytes | what |
 /// |---|---|
-/// | 1 | 1 = put, 0 = remove |
-/// | 4 | length of the key |
-/// | 4 | length of the value (0 for remove) |
-/// | … | key, value |
+/// | 1 | 2 = remove a range, 1 = put, 0 = remove |
+/// | 4 | length of the key, or of the first key of the range |
+/// | 4 | length of the value (0 for remove), or of the first key behind the range |
+/// | … | the two |
 public struct KeyBatch: Sendable {
     /// The encoded changes.
     public let bytes: Bytes
@@ -28,16 +28,26 @@ public struct KeyBatch: Sendable {
             let tag = try reader.readU8()
             let key = Int(try reader.readU32())
             let value = Int(try reader.readU32())
-            guard tag == 1 || (tag == 0 && value == 0) else { throw WireError("unknown change \(tag) of a key") }
+            guard tag == 1 || tag == 2 || (tag == 0 && value == 0) else {
+                throw WireError("unknown change \(tag) of a key")
+            }
             _ = try reader.readRaw(key)
             _ = try reader.readRaw(value)
         }
         self.bytes = bytes
     }
 
-    /// Gives `body` each change: the key, and the value or nil for a removal. The pointers are good for that call only.
+    /// Gives `body` each change in order: the key, and the value or nil for a removal; and `removingRange` each removal of a
+    /// range, its first key and the first behind it. The pointers are good for that call only.
+    ///
+    /// Who leaves out `removingRange` says that there are none in the batch.
     @inlinable
-    public func forEach(_ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer?) -> Void) {
+    public func forEach(
+        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer?) -> Void,
+        removingRange: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void = { lower, upper in
+            preconditionFailure("a removal of a range of keys (\(lower.count) and \(upper.count) bytes) nobody expects")
+        }
+    ) {
         bytes.withUnsafeBytes { all in
             var at = 0
             while at < all.count {
@@ -47,7 +57,8 @@ public struct KeyBatch: Sendable {
                 let start = at + 9
                 at = start + key + value
                 let keyBytes = UnsafeRawBufferPointer(rebasing: all[start..<start + key])
-                body(keyBytes, tag == 1 ? UnsafeRawBufferPointer(rebasing: all[start + key..<at]) : nil)
+                let rest = UnsafeRawBufferPointer(rebasing: all[start + key..<at])
+                if tag == 2 { removingRange(keyBytes, rest) } else { body(keyBytes, tag == 1 ? rest : nil) }
             }
         }
     }
@@ -80,6 +91,16 @@ public struct KeyBatchWriter: ~Copyable {
         writer.writeU32(UInt32(key.count))
         writer.writeU32(0)
         writer.writeRaw(key)
+    }
+
+    /// Removes the keys in `lower ..< upper`.
+    @inlinable
+    public mutating func removeRange(_ lower: Bytes, _ upper: Bytes) {
+        writer.writeU8(2)
+        writer.writeU32(UInt32(lower.count))
+        writer.writeU32(UInt32(upper.count))
+        writer.writeRaw(lower)
+        writer.writeRaw(upper)
     }
 
     /// Adds a change as `KeyBatch.forEach` gives it: nil removes the key.

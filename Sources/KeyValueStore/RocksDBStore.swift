@@ -164,6 +164,8 @@ private final class WriteBatch {
                 } else {
                     rocksdb_writebatch_delete(batch, key.chars, key.count)
                 }
+            } removingRange: { lower, upper in
+                rocksdb_writebatch_delete_range(batch, lower.chars, lower.count, upper.chars, upper.count)
             }
         }
         var message: UnsafeMutablePointer<CChar>?

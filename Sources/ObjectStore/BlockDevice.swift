@@ -63,6 +63,9 @@ public struct DeviceError: Error, CustomStringConvertible {
     /// One line that names the call and the file.
     public let description: String
 
+    /// The medium does not give these bytes, though it may give others: EIO, ENODATA or EILSEQ.
+    var isOfMedium: Bool { [5, 61, 84].contains(code) }
+
     /// A failure with its errno.
     public init(code: Int32, _ description: String) {
         self.code = code

@@ -78,6 +78,8 @@ package struct KeyTable: Sendable {
 
         /// None is empty.
         private(set) var pieces: [[Entry]] = []
+        /// Removed before the entries that lie in them were set.
+        private(set) var removed = KeyRanges()
 
         /// The place of the first entry that is not before the key; behind the last entry of the last piece if there is none.
         func place(of key: Bytes) -> Place { place(of: key, Run.order(key)) }
@@ -114,9 +116,28 @@ package struct KeyTable: Sendable {
         /// The change of a key, if there is one.
         func change(of key: Bytes) -> KeyChange? {
             let place = place(of: key)
-            guard place.piece < pieces.count, place.index < pieces[place.piece].count else { return nil }
-            let found = pieces[place.piece][place.index].change
-            return found.key == key ? found : nil
+            if place.piece < pieces.count, place.index < pieces[place.piece].count {
+                let found = pieces[place.piece][place.index].change
+                if found.key == key { return found }
+            }
+            return removed.contains(key) ? KeyChange(key: key, value: nil) : nil
+        }
+
+        /// Removes the keys of a range. Returns how many entries and ranges more there are.
+        mutating func removeRange(_ range: KeyRange) -> Int {
+            let before = removed.count
+            let start = place(of: range.lower), end = place(of: range.upper)
+            removed.insert(range)
+            var less = 0
+            for piece in start.piece..<min(end.piece + 1, pieces.count) where start.piece <= end.piece {
+                let from = piece == start.piece ? start.index : 0
+                let to = piece == end.piece ? end.index : pieces[piece].count
+                guard from < to else { continue }
+                pieces[piece].removeSubrange(from..<to)
+                less += to - from
+            }
+            if less > 0 { pieces.removeAll { $0.isEmpty } }
+            return removed.count - before - less
         }
 
         /// True when the key is new.
@@ -173,7 +194,7 @@ package struct KeyTable: Sendable {
 
     private var runs: [Prefix: Run] = [:]
     private var others: [Bytes: Bytes?] = [:]
-    /// Number of keys.
+    /// Number of keys and of removed ranges.
     package private(set) var count = 0
 
     package var isEmpty: Bool { count == 0 }
@@ -185,6 +206,25 @@ package struct KeyTable: Sendable {
         } else if others.updateValue(value, forKey: key) == nil {
             count += 1
         }
+    }
+
+    /// Notes that the keys of a range are removed, which must begin alike: all of one object's units or omap, or of one
+    /// group.
+    package mutating func removeRange(_ range: KeyRange) {
+        guard range.lower < range.upper else { return }
+        guard let prefix = Prefix(range.lower),
+            !(StoreKeys.end(ofPrefix: range.lower[0..<Prefix.count(range.lower)]) < range.upper)
+        else { preconditionFailure("keys of several kinds are removed as a range, from \(range.lower.array)") }
+        count += runs[prefix, default: Run()].removeRange(range)
+    }
+
+    /// The ranges removed that lie in `lower ..< upper`. An entry of `changes` in one of them is newer than it.
+    package func removedRanges(from lower: Bytes, to upper: Bytes) -> [KeyRange] {
+        guard !isEmpty, lower < upper else { return [] }
+        if let prefix = Prefix(lower), !(StoreKeys.end(ofPrefix: lower[0..<Prefix.count(lower)]) < upper) {
+            return runs[prefix]?.removed.clipped(to: lower, upper) ?? []
+        }
+        return runs.values.flatMap { $0.removed.clipped(to: lower, upper) }
     }
 
     /// The change of a key, if there is one.
@@ -217,9 +257,12 @@ package struct KeyTable: Sendable {
         // The kinds of keys that lie in runs sort around that of objects: each goes out on its own.
         var inOrder: [KeyChange] = []
         inOrder.reserveCapacity(count)
-        for (_, run) in runs.sorted(by: { $0.key < $1.key }) { run.forEach { inOrder.append($0) } }
-        inOrder += others.map { KeyChange(key: $0.key, value: $0.value) }.sorted { $0.key < $1.key }
         var writer = KeyBatchWriter(capacity: 1 << 20)
+        for (_, run) in runs.sorted(by: { $0.key < $1.key }) {
+            for range in run.removed.all { writer.removeRange(range.lower, range.upper) }
+            run.forEach { inOrder.append($0) }
+        }
+        inOrder += others.map { KeyChange(key: $0.key, value: $0.value) }.sorted { $0.key < $1.key }
         for change in inOrder {
             if let value = change.value { writer.put(change.key, value) } else { writer.remove(change.key) }
         }

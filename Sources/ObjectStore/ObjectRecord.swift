@@ -70,6 +70,8 @@ final class CachedObject {
     /// By index in the object; nil is a hole. Complete when `unitsLoaded`.
     var units: [UnitRecord?] = []
     var unitsLoaded = false
+    /// How many of its units the limit of the cache counts.
+    var countedUnits = 0
     /// What the transaction being applied has changed.
     var recordChanged = false
     var changedUnits: [Int] = []

@@ -33,6 +33,16 @@ extension ObjectStore {
         case .removeOmap(let id, let keys):
             guard let number = try cached(id).record?.number else { return }
             for key in keys { removeKey(StoreKeys.omap(number, key), batch, &writer) }
+        case .removeOmapRange(let id, let from, let to):
+            guard let record = try cached(id).record, record.mayHaveOmap else { return }
+            let end = StoreKeys.end(ofPrefix: StoreKeys.omap(record.number, .empty))
+            try removeKeys(
+                from: StoreKeys.omap(record.number, from), to: to.map { StoreKeys.omap(record.number, $0) } ?? end,
+                batch, &writer)
+        case .clone(let id, let target):
+            try clone(id, to: target, batch, &writer)
+        case .cloneRange(let id, let target, let offset, let length, let at):
+            try cloneRange(id, to: target, offset: offset, length: length, at: at, batch)
         case .clearOmap(let id):
             try clearOmap(try cached(id), batch, &writer)
         case .setGroupKeys(let group, let entries):
@@ -47,20 +57,20 @@ extension ObjectStore {
 
     // MARK: - Keys
 
-    private func put(_ key: Bytes, _ value: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
+    func put(_ key: Bytes, _ value: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
         overlay[key] = OverlayEntry(value: value, lsn: batch.lsn, position: batch.changes.count)
         batch.changes.append(KeyChange(key: key, value: value))
         writer.put(key, value)
     }
 
-    private func removeKey(_ key: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
+    func removeKey(_ key: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
         overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn, position: batch.changes.count)
         batch.changes.append(KeyChange(key: key, value: nil))
         writer.remove(key)
     }
 
-    /// Removes the keys that exist in the range, one by one: results are logged, so replay does not depend on what is
-    /// there.
+    /// Removes the keys of the range: a few of them one by one, which costs the metadata store least; many as a range, so that
+    /// what is logged does not depend on their number.
     private func removeKeys(from lower: Bytes, to upper: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter)
         throws(StoreError)
     {
@@ -68,9 +78,17 @@ extension ObjectStore {
         var found: [Bytes] = []
         try scan(from: lower, to: upper) { key, _ in
             found.append(key)
-            return true
+            return found.count <= StoreLimits.keysRemovedSingly
         }
-        for key in found { removeKey(key, batch, &writer) }
+        guard found.count > StoreLimits.keysRemovedSingly else {
+            for key in found { removeKey(key, batch, &writer) }
+            return
+        }
+        let range = KeyRange(lower, upper)
+        for key in overlay.keys.filter(range.contains) { overlay[key] = nil }
+        overlayRanges.append((batch.lsn, range))
+        batch.removedRanges.append((batch.changes.count, range))
+        writer.removeRange(lower, upper)
     }
 
     private func clearOmap(_ object: CachedObject, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
@@ -95,7 +113,7 @@ extension ObjectStore {
     }
 
     /// The object, which comes into being when it does not exist; its record will be written.
-    private func existing(_ id: ObjectID) throws(StoreError) -> CachedObject {
+    func existing(_ id: ObjectID) throws(StoreError) -> CachedObject {
         let object = try cached(id)
         if object.record == nil {
             object.record = ObjectRecord(number: nextObject)
@@ -107,7 +125,7 @@ extension ObjectStore {
         return object
     }
 
-    private func number(of object: CachedObject) -> UInt64 {
+    func number(of object: CachedObject) -> UInt64 {
         guard let record = object.record else { preconditionFailure("object \(object.id) does not exist") }
         return record.number
     }
@@ -126,21 +144,23 @@ extension ObjectStore {
                 }
                 if object.recordChanged { put(object.key, record.encoded(), batch, &writer) }
             }
+            if object.units.count != object.countedUnits { countUnits(of: object) }
             object.changedUnits.removeAll(keepingCapacity: true)
             object.recordChanged = false
             object.touched = false
         }
         touchedObjects.removeAll(keepingCapacity: true)
+        if !changedShares.isEmpty { putShares(into: batch, &writer) }
     }
 
-    private func remove(_ id: ObjectID, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
+    func remove(_ id: ObjectID, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
         let object = try cached(id)
         guard let record = object.record else { return }
         try loadUnits(object)
         try clearOmap(object, batch, &writer)
         for (index, unit) in object.units.enumerated() {
             guard let unit else { continue }
-            batch.freed.append(unit.place)
+            release(unit.place, batch)
             removeKey(StoreKeys.unit(record.number, UInt32(index)), batch, &writer)
         }
         // Units that were punched out earlier in this transaction have their old keys still.
@@ -186,6 +206,10 @@ extension ObjectStore {
         _ object: CachedObject, unit before: UnitRecord, index: Int, from start: Int, to end: Int, _ batch: Batch
     ) throws(StoreError) {
         var unit = before
+        let whole = Self.blocks(wholeIn: start, end), touched = Self.blocks(touching: start, end)
+        if touched & ~whole & unit.present != 0, units.isShared(unit.place) {
+            unit = try ownUnit(object, index, insteadOf: unit, keeping: ~whole, batch)
+        }
         var at = start
         while at < end {
             let block = at / StoreLimits.blockSize
@@ -199,7 +223,7 @@ extension ObjectStore {
         }
         guard unit != before else { return }
         if unit.present == 0 {
-            batch.freed.append(unit.place)
+            release(unit.place, batch)
             object.setUnit(index, nil)
         } else {
             object.setUnit(index, unit)
@@ -256,7 +280,7 @@ extension ObjectStore {
                     uncommitted[number] = UncommittedBlock(lsn: batch.lsn, content: content)
                     unit.set(block, checksum: plain ^ UnitRecord.seed(object: owner, block: blockNumber(index, block)))
                 }
-                if let before = object.unit(index) { batch.freed.append(before.place) }
+                if let before = object.unit(index) { release(before.place, batch) }
                 object.setUnit(index, unit)
             }
             batch.outstanding += 1
@@ -274,7 +298,15 @@ extension ObjectStore {
         throws(StoreError)
     {
         var unit: UnitRecord
-        if let found = object.unit(index) { unit = found } else { unit = UnitRecord(place: try allocate(1).first) }
+        if let found = object.unit(index) {
+            unit = found
+            if units.isShared(unit.place) {
+                let whole = Self.blocks(wholeIn: start, start + data.count)
+                unit = try ownUnit(object, index, insteadOf: unit, keeping: ~whole, batch)
+            }
+        } else {
+            unit = UnitRecord(place: try allocate(1).first)
+        }
         var done = 0
         while done < data.count {
             let block = (start + done) / StoreLimits.blockSize

@@ -46,7 +46,10 @@ extension ObjectStore {
     func advanceCheckpoint() {
         switch checkpoint {
         case .idle:
-            guard checkpointRequested || journalFree < superblock.journalLength / 2 else { return }
+            guard
+                checkpointRequested || journalFree < superblock.journalLength / 2
+                    || settled.count > StoreLimits.settledKeys
+            else { return }
             checkpointRequested = false
             guard committed.lsn > superblock.position.lsn else { return }
             let target = committed

@@ -148,7 +148,10 @@ extension ObjectStore {
 
     /// The batch's changes of keys leave the overlay and wait for the next checkpoint.
     private func settleKeys(of batch: Batch) {
+        var ranges = batch.removedRanges[...]
+        if !ranges.isEmpty { overlayRanges.removeAll { $0.lsn == batch.lsn } }
         for (n, change) in batch.changes.enumerated() {
+            while let next = ranges.first, next.position == n { settled.removeRange(ranges.removeFirst().range) }
             if let index = overlay.index(forKey: change.key), overlay.values[index].lsn == batch.lsn {
                 // What the batch itself supersedes never was for anyone to see.
                 guard overlay.values[index].position == n else { continue }
@@ -156,6 +159,7 @@ extension ObjectStore {
             }
             settled.set(change.key, change.value)
         }
+        for next in ranges { settled.removeRange(next.range) }
     }
 
     private func becomeDirty(_ block: UInt64, lsn: UInt64, _ content: BlockReference) {

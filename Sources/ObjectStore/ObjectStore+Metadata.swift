@@ -31,31 +31,6 @@ extension ObjectStore {
         return try value(StoreKeys.omap(record.number, key))
     }
 
-    /// Up to `limit` objects of the range in their order, those after `after`.
-    public func list(_ range: ObjectRange, after: ObjectID? = nil, limit: Int) throws(StoreError) -> [ObjectID] {
-        let (first, end) = StoreKeys.bounds(range)
-        var lower = first
-        if let after {
-            // The least key behind that of `after`: the same with a byte more.
-            let next = Bytes(StoreKeys.object(after).array + [0])
-            if next > lower { lower = next }
-        }
-        var found: [Bytes] = []
-        guard limit > 0, lower < end else { return [] }
-        try scan(from: lower, to: end) { key, _ in
-            found.append(key)
-            return found.count < limit
-        }
-        var result: [ObjectID] = []
-        result.reserveCapacity(found.count)
-        do throws(WireError) {
-            for key in found { result.append(try StoreKeys.objectID(key)) }
-        } catch {
-            throw StoreError(.failed, "metadata store: \(error)")
-        }
-        return result
-    }
-
     /// Up to `limit` keys of the group in `from ..< to`, in order; without `to`, to the group's last.
     public func groupKeys(_ group: PGID, from: Bytes = .empty, to: Bytes? = nil, limit: Int) throws(StoreError)
         -> [KeyValue]
@@ -96,6 +71,7 @@ extension ObjectStore {
 
     func value(_ key: Bytes) throws(StoreError) -> Bytes? {
         if let entry = overlay[key] { return entry.value }
+        if overlayRanges.contains(where: { $0.range.contains(key) }) { return nil }
         if let change = settled.change(of: key) ?? settling.change(of: key) { return change.value }
         do throws(KeyValueError) {
             return try keys.value(key)
@@ -106,43 +82,58 @@ extension ObjectStore {
 
     /// Like the metadata store's own scan, with the keys merged in that it does not have yet.
     func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) throws(StoreError) {
-        var newer = newerChanges(from: lower, to: upper)[...]
+        let newest = newerChanges(from: lower, to: upper)
+        var newer = newest.changes[...]
         var goesOn = true
-        do throws(KeyValueError) {
-            try keys.scan(from: lower, to: upper) { key, value in
-                while goesOn, let next = newer.first, next.key < key {
-                    newer.removeFirst()
-                    if let value = next.value { goesOn = body(next.key, value) }
+        var from: Bytes? = lower
+        while goesOn, let start = from, start < upper {
+            from = nil
+            do throws(KeyValueError) {
+                try keys.scan(from: start, to: upper) { key, value in
+                    while goesOn, let next = newer.first, next.key < key {
+                        newer.removeFirst()
+                        if let value = next.value { goesOn = body(next.key, value) }
+                    }
+                    guard goesOn else { return false }
+                    if let next = newer.first, next.key == key {
+                        newer.removeFirst()
+                        if let value = next.value { goesOn = body(key, value) }
+                    } else if let range = newest.removed.range(of: key) {
+                        // There may be many more: go on behind them.
+                        from = range.upper
+                        return false
+                    } else {
+                        goesOn = body(key, value)
+                    }
+                    return goesOn
                 }
-                guard goesOn else { return false }
-                if let next = newer.first, next.key == key {
-                    newer.removeFirst()
-                    if let value = next.value { goesOn = body(key, value) }
-                } else {
-                    goesOn = body(key, value)
-                }
-                return goesOn
+            } catch {
+                throw StoreError(.failed, error.description)
             }
-        } catch {
-            throw StoreError(.failed, error.description)
         }
         while goesOn, let next = newer.popFirst() {
             if let value = next.value { goesOn = body(next.key, value) }
         }
     }
 
-    /// What the metadata store does not have yet, in order.
-    private func newerChanges(from lower: Bytes, to upper: Bytes) -> [KeyChange] {
-        let committed = merged(settling.changes(from: lower, to: upper), settled.changes(from: lower, to: upper))
-        guard !overlay.isEmpty else { return committed }
+    /// What the metadata store does not have yet.
+    private func newerChanges(from lower: Bytes, to upper: Bytes) -> NewerChanges {
+        var result = NewerChanges()
+        for table in [settling, settled] {
+            result.add(
+                table.changes(from: lower, to: upper), removed: table.removedRanges(from: lower, to: upper))
+        }
+        guard !overlay.isEmpty || !overlayRanges.isEmpty else { return result }
         var submitted: [KeyChange] = []
         for (key, entry) in overlay where !(key < lower) && key < upper {
             submitted.append(KeyChange(key: key, value: entry.value))
         }
-        return merged(committed, submitted.sorted { $0.key < $1.key })
+        let ranges = overlayRanges.map { KeyRange(max($0.range.lower, lower), min($0.range.upper, upper)) }
+        result.add(submitted.sorted { $0.key < $1.key }, removed: ranges.filter { $0.lower < $0.upper })
+        return result
     }
 
-    private func entries(from lower: Bytes, to upper: Bytes, prefix: Int, limit: Int) throws(StoreError) -> [KeyValue] {
+    func entries(from lower: Bytes, to upper: Bytes, prefix: Int, limit: Int) throws(StoreError) -> [KeyValue] {
         var result: [KeyValue] = []
         guard limit > 0, lower < upper else { return [] }
         try scan(from: lower, to: upper) { key, value in
@@ -180,7 +171,8 @@ extension ObjectStore {
         }
         makeRoom()
         youngObjects[id] = object
-        youngUnits += object.units.count
+        object.countedUnits = 0
+        countUnits(of: object)
         return object
     }
 
@@ -195,8 +187,15 @@ extension ObjectStore {
         for object in touchedObjects {
             oldObjects[object.id] = nil
             youngObjects[object.id] = object
-            youngUnits += object.units.count
+            object.countedUnits = 0
+            countUnits(of: object)
         }
+    }
+
+    /// Counts the units that the object in the younger generation has gained.
+    func countUnits(of object: CachedObject) {
+        youngUnits += object.units.count - object.countedUnits
+        object.countedUnits = object.units.count
     }
 
     /// Makes all units of the object known.
@@ -215,6 +214,6 @@ extension ObjectStore {
         if let failure { throw StoreError(.failed, "metadata store: units of object \(object.id): \(failure)") }
         object.changedUnits.removeAll()
         object.unitsLoaded = true
-        youngUnits += object.units.count
+        countUnits(of: object)
     }
 }

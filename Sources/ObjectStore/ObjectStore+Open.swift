@@ -79,7 +79,57 @@ extension ObjectStore {
         let store = ObjectStore(device: device, keys: keys, options: options, superblock: superblock)
         store.counters = replay.counters
         try store.findUnits()
+        if !replay.unvouched.isEmpty { try store.nameUnvouched(replay.unvouched) }
         return store
+    }
+
+    /// Finds whose the blocks are that replay had to leave out, and which of them did not verify where they are now.
+    private func nameUnvouched(_ blocks: Set<UInt64>) throws(StoreError) {
+        var found: [UInt64: [UInt64]] = [:]
+        let buffer = BlockBuffer(count: StoreLimits.blockSize)
+        try forEach(StoreKeys.unitTag) { key, value throws(WireError) in
+            let unit = try UnitRecord(value)
+            let home = firstBlock(of: unit.place)
+            for within in 0..<StoreLimits.blocksPerUnit
+            where unit.has(within) && blocks.contains(home + UInt64(within)) {
+                let number = try StoreKeys.objectNumber(key)
+                let block = blockNumber(try StoreKeys.unitIndex(key), within)
+                if !isVouchedFor(unit, within, of: number, block, buffer) { found[number, default: []].append(block) }
+            }
+        }
+        guard !found.isEmpty else { return }
+        try forEach(StoreKeys.objectTag) { key, value throws(WireError) in
+            guard let blocks = found[try ObjectRecord(value).number] else { return }
+            unvouched.append(UnvouchedObject(object: try StoreKeys.objectID(key), blocks: blocks))
+        }
+    }
+
+    private func isVouchedFor(
+        _ unit: UnitRecord, _ within: Int, of number: UInt64, _ block: UInt64, _ buffer: BlockBuffer
+    ) -> Bool {
+        do throws(DeviceError) {
+            try device.readNow(
+                into: buffer.bytes,
+                at: (firstBlock(of: unit.place) + UInt64(within)) * UInt64(StoreLimits.blockSize))
+        } catch {
+            return false
+        }
+        let checksum = Checksum.crc32c(UnsafeRawBufferPointer(buffer.bytes))
+        return checksum ^ UnitRecord.seed(object: number, block: block) == unit.checksums[within]
+    }
+
+    private func forEach(_ tag: UInt8, _ body: (Bytes, Bytes) throws(WireError) -> Void) throws(StoreError) {
+        var failure: WireError?
+        let first = Bytes([tag])
+        try scan(from: first, to: StoreKeys.end(ofPrefix: first)) { key, value in
+            do throws(WireError) {
+                try body(key, value)
+            } catch {
+                failure = error
+            }
+            return failure == nil
+        }
+        if let failure { throw StoreError(.failed, "metadata store: \(failure)") }
     }
 
     private func findUnits() throws(StoreError) {
@@ -108,8 +158,38 @@ extension ObjectStore {
             takeGrowth()
         }
         for place in places where !units.take(place) {
-            throw StoreError(
-                .failed, "metadata store: unit \(place) belongs to two objects; recreate this OSD from its peers")
+            guard Int(place) < units.count else {
+                throw StoreError(.failed, "metadata store: unit \(place) lies behind the end of the device")
+            }
+            units.share(place)
+        }
+        try checkReferences()
+    }
+
+    /// Units with several references are those that the metadata store says are shared.
+    private func checkReferences() throws(StoreError) {
+        let first = Bytes([StoreKeys.referencesTag])
+        var counted = 0
+        var failure: String?
+        try scan(from: first, to: StoreKeys.end(ofPrefix: first)) { key, value in
+            do throws(WireError) {
+                var reader = ByteReader(value)
+                let unit = try StoreKeys.referencedUnit(key), count = try reader.readU32()
+                let found = Int(unit) < units.count && !units.isFree(unit) ? units.references(unit) : 0
+                if count < 2 || found != count {
+                    failure = "unit \(unit) has \(found) references, counted are \(count)"
+                }
+            } catch {
+                failure = "count of references: \(error)"
+            }
+            counted += 1
+            return failure == nil
+        }
+        if failure == nil, counted != units.shared {
+            failure = "\(units.shared) units belong to several objects, \(counted) are shared"
+        }
+        if let failure {
+            throw StoreError(.failed, "metadata store: \(failure); recreate this OSD from its peers")
         }
     }
 }

@@ -28,6 +28,10 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Why the store has stopped, when it has.
     public internal(set) var stopReason: StoreError?
 
+    /// What the last start could not bring back because its journal was damaged, in the order of the objects. Reads of these
+    /// blocks fail until they are written whole; all else is as it was committed.
+    public internal(set) var unvouched: [UnvouchedObject] = []
+
     let device: Device
     let keys: Keys
     let options: StoreOptions
@@ -63,6 +67,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         var position: Int
     }
     var overlay: [Bytes: OverlayEntry] = [:]
+    /// Ranges of keys that what is submitted removes; what was in the overlay then has left it.
+    var overlayRanges: [(lsn: UInt64, range: KeyRange)] = []
     struct UncommittedBlock {
         var lsn: UInt64
         var content: BlockReference
@@ -96,6 +102,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var latestObject: CachedObject?
     /// Objects that the transaction being applied has changed.
     var touchedObjects: [CachedObject] = []
+    /// Units whose number of references it has changed.
+    var changedShares: [UInt32] = []
 
     var checkpoint = CheckpointPhase.idle
     var checkpointRequested = false
@@ -264,6 +272,14 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var abandonedReads: [ReadOperation] = []
 }
 
+/// An object that has lost the newest content of some of its blocks.
+public struct UnvouchedObject: Hashable, Sendable {
+    /// The object.
+    public var object: ObjectID
+    /// Numbers of the blocks of 4 KiB in it, in order.
+    public var blocks: [UInt64]
+}
+
 /// What the store has done since it was opened.
 public struct StoreCounters: Hashable, Sendable {
     /// Journal records written, and their bytes.
@@ -288,6 +304,11 @@ public struct StoreCounters: Hashable, Sendable {
     public var replayedRecords: UInt64 = 0
     /// Times a record wrapped around the end of the ring.
     public var wraps: UInt64 = 0
+
+    /// References to units given to clones, and units written anew because they were shared or cloned in part.
+    public var sharedUnits: UInt64 = 0
+    /// Units written anew for that.
+    public var copiedUnits: UInt64 = 0
 
     /// All zero.
     public init() {}

@@ -6,8 +6,12 @@ import Wire
 ///
 /// First the chain of records is followed from the position in the superblock, which also finds the highest mark. Above
 /// it the blocks written beside a record are checked, and the chain ends where one does not match: that record was
-/// never complete. A record that fails at or below a mark found later is damage, and is refused. Then keys and blocks
-/// are applied.
+/// never complete; so is one with a journalled block that does not verify. A record whose header or keys fail at or below a
+/// mark found later is damage, and is refused: what it changed is known to nobody. A journalled block that fails there is
+/// left out: the keys say what it was of and what its checksum must be, so that reads of it fail, and it is reported
+/// (`unvouched`). What the device cannot read counts as what does not verify.
+///
+/// Then keys and blocks are applied.
 ///
 /// Order of writes: before any block goes home the superblock says, durably, that the records up to the end are
 /// complete. Otherwise a crash during replay could leave a block, written home here over one that lies beside an
@@ -18,6 +22,8 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
     let keys: Keys
     var superblock: Superblock
     private(set) var counters = StoreCounters()
+    /// Numbers in the file of blocks whose newest content is lost, unless they were home already.
+    private(set) var unvouched: Set<UInt64> = []
 
     private struct Record {
         var header: RecordHeader
@@ -25,6 +31,8 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         var keys: KeyBatch
         var journalled: [BlockEntry]
         var beside: [BlockEntry]
+        /// Which of the journalled blocks do not verify.
+        var damaged: Set<Int>
 
         var end: JournalPosition {
             JournalPosition(
@@ -53,11 +61,23 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
             superblock.nextObject = record.header.nextObject
             record.keys.forEach { key, value in
                 changes.set(Bytes(copying: key), value.map { Bytes(copying: $0) })
+            } removingRange: { lower, upper in
+                changes.removeRange(KeyRange(Bytes(copying: lower), Bytes(copying: upper)))
             }
             // A unit written beside was fresh: what the same record journals for it came later.
-            for entry in record.beside { newest[entry.block] = nil }
+            for entry in record.beside {
+                newest[entry.block] = nil
+                unvouched.remove(entry.block)
+            }
             for (n, entry) in record.journalled.enumerated() {
-                newest[entry.block] = record.header.offset + UInt64(record.header.metaBytes + n * StoreLimits.blockSize)
+                if record.damaged.contains(n) {
+                    newest[entry.block] = nil
+                    unvouched.insert(entry.block)
+                } else {
+                    newest[entry.block] =
+                        record.header.offset + UInt64(record.header.metaBytes + n * StoreLimits.blockSize)
+                    unvouched.remove(entry.block)
+                }
             }
         }
         try writeHome(newest)
@@ -106,9 +126,9 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         }
         guard mark < position.lsn else { throw damage(at: position, mark: mark) }
         if let later = try markBehind(position) { throw damage(at: position, mark: later) }
-        // Only above the mark may blocks beside a record be missing.
+        // Only above the mark may blocks of a record be missing because it was never complete.
         for (n, record) in records.enumerated() where record.header.lsn > mark {
-            guard try besideIsComplete(record) else { return Array(records[0..<n]) }
+            guard record.damaged.isEmpty, try besideIsComplete(record) else { return Array(records[0..<n]) }
         }
         return records
     }
@@ -136,18 +156,21 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
             var reader = ByteReader(Bytes(copying: body))
             let batch = try KeyBatch(checking: try reader.readRaw(Int(header.keyBytes)))
             var journalled: [BlockEntry] = []
+            var damaged: Set<Int> = []
             for n in 0..<Int(header.journalled) {
                 let entry = BlockEntry(block: try reader.readU64(), checksum: try reader.readU32())
                 let bytes = UnsafeRawBufferPointer(
                     start: whole.base + header.metaBytes + n * StoreLimits.blockSize, count: StoreLimits.blockSize)
-                guard Checksum.crc32c(bytes) == entry.checksum else { return nil }
+                if Checksum.crc32c(bytes) != entry.checksum { damaged.insert(n) }
                 journalled.append(entry)
             }
             var beside: [BlockEntry] = []
             for _ in 0..<header.beside {
                 beside.append(BlockEntry(block: try reader.readU64(), checksum: try reader.readU32()))
             }
-            return Record(header: header, checksum: checksum, keys: batch, journalled: journalled, beside: beside)
+            return Record(
+                header: header, checksum: checksum, keys: batch, journalled: journalled, beside: beside,
+                damaged: damaged)
         } catch {
             throw StoreError(.failed, "record \(header.lsn) of the journal verifies and is not understood: \(error)")
         }
@@ -188,23 +211,41 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         for entry in record.beside {
             let offset = entry.block * UInt64(StoreLimits.blockSize)
             guard offset + UInt64(StoreLimits.blockSize) <= device.size else { return false }
-            try attempt { () throws(DeviceError) in try device.readNow(into: buffer.bytes, at: offset) }
+            try attempt { () throws(DeviceError) in try readBlocks(buffer.bytes, at: offset) }
             guard Checksum.crc32c(UnsafeRawBufferPointer(buffer.bytes)) == entry.checksum else { return false }
         }
         return true
     }
 
-    /// Reads from the ring, on from its beginning at its end.
+    /// Reads from the ring, on from its beginning at its end. What cannot be read is zeros.
     private func readRing(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(StoreError) {
         let length = superblock.journalLength
         let start = offset % length
         let count = min(buffer.count, Int(length - start))
         try attempt { () throws(DeviceError) in
-            try device.readNow(
-                into: UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: StoreLimits.journalStart + start)
+            try readBlocks(
+                UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: StoreLimits.journalStart + start)
             guard count < buffer.count else { return }
-            try device.readNow(
-                into: UnsafeMutableRawBufferPointer(rebasing: buffer[count...]), at: StoreLimits.journalStart)
+            try readBlocks(
+                UnsafeMutableRawBufferPointer(rebasing: buffer[count...]), at: StoreLimits.journalStart)
+        }
+    }
+
+    /// Reads whole blocks; those that the medium does not give become zeros, which verify as nothing.
+    private func readBlocks(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
+        do throws(DeviceError) {
+            try device.readNow(into: buffer, at: offset)
+        } catch {
+            guard error.isOfMedium else { throw error }
+            guard buffer.count > StoreLimits.blockSize else {
+                _ = buffer.initializeMemory(as: UInt8.self, repeating: 0)
+                return
+            }
+            for start in stride(from: 0, to: buffer.count, by: StoreLimits.blockSize) {
+                try readBlocks(
+                    UnsafeMutableRawBufferPointer(rebasing: buffer[start..<start + StoreLimits.blockSize]),
+                    at: offset + UInt64(start))
+            }
         }
     }
 

@@ -8,6 +8,7 @@ import Wire
 /// | `O` pool, reversed hash, escaped name, snapshot | `ObjectRecord` |
 /// | `U` object number, index of the unit (u32) | `UnitRecord` |
 /// | `M` object number, key | omap value |
+/// | `R` unit number (u32) | how many refer to it (u32), if more than one |
 /// | `G` pool, seed, key | value of a group |
 ///
 /// Objects lie in the order of `ObjectID`: a placement group is one range. In names the byte 0 is written as 0 255 and
@@ -16,7 +17,10 @@ enum StoreKeys {
     static let objectTag = UInt8(ascii: "O")
     static let unitTag = UInt8(ascii: "U")
     static let omapTag = UInt8(ascii: "M")
+    static let referencesTag = UInt8(ascii: "R")
     static let groupTag = UInt8(ascii: "G")
+    /// All kinds of keys that there are.
+    static let tags = [objectTag, unitTag, omapTag, referencesTag, groupTag]
 
     private static func tagged(_ tag: UInt8, _ capacity: Int, _ body: (inout ByteWriter) -> Void) -> Bytes {
         Bytes.encoding(capacity: capacity) { writer in
@@ -45,6 +49,21 @@ enum StoreKeys {
             writer.writeU16(0)
             writer.writeU64(id.snap.rawValue.byteSwapped)
         }
+    }
+
+    /// How a name, or what a name begins with, stands in an object's key.
+    static func escaped(_ name: Bytes) -> Bytes {
+        guard name.array.contains(0) else { return name }
+        return Bytes(name.array.flatMap { $0 == 0 ? [0, 255] : [$0] })
+    }
+
+    /// Bytes before the name in an object's key.
+    private static let namePrefix = 13
+
+    /// Whether the name in an object's key begins with what `escaped` made.
+    static func hasName(_ key: Bytes, beginningWith prefix: Bytes) -> Bool {
+        let end = namePrefix + prefix.count
+        return key.count >= end && key[namePrefix..<end] == prefix
     }
 
     /// The object of a key that `object` made.
@@ -93,6 +112,24 @@ enum StoreKeys {
         var reader = ByteReader(key)
         _ = try reader.readRaw(9)
         return Int(try reader.readU32().byteSwapped)
+    }
+
+    /// The object's number in a key that `unit` made.
+    static func objectNumber(_ key: Bytes) throws(WireError) -> UInt64 {
+        var reader = ByteReader(key)
+        _ = try reader.readU8()
+        return try reader.readU64().byteSwapped
+    }
+
+    static func references(_ unit: UInt32) -> Bytes {
+        tagged(referencesTag, 5) { $0.writeU32(unit.byteSwapped) }
+    }
+
+    /// The unit of a key that `references` made.
+    static func referencedUnit(_ key: Bytes) throws(WireError) -> UInt32 {
+        var reader = ByteReader(key)
+        _ = try reader.readU8()
+        return try reader.readU32().byteSwapped
     }
 
     static func omap(_ object: UInt64, _ key: Bytes) -> Bytes {

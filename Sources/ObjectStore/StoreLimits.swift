@@ -36,6 +36,11 @@ public enum StoreLimits {
     /// Home writes are begun so many at a time, where there are that many.
     static let homeWriteBurst = 32
 
+    /// Keys of a range that are removed one by one; more are removed as a range.
+    static let keysRemovedSingly = 64
+    /// Committed changes of keys in memory that make a checkpoint worth while: some 200 bytes each.
+    static let settledKeys = 256 << 10
+
     /// Times a read whose block does not verify is tried again before the block is called corrupt: its place may have
     /// been given to another object since the read was issued.
     static let readAttempts = 3

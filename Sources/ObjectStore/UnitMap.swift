@@ -7,6 +7,11 @@ struct UnitMap {
     private(set) var count = 0
     private(set) var free = 0
     private var cursor = 0
+    /// By parts of the map, for each unit how many refer to it beside the first; a part where no unit is shared is empty.
+    private var more: [[UInt32]] = []
+    private static let part = 1024
+    /// Units with more than one reference.
+    private(set) var shared = 0
 
     /// Units in use.
     var used: Int { count - free }
@@ -28,6 +33,32 @@ struct UnitMap {
         words[Int(unit) >> 6] &= ~(1 << UInt64(unit & 63))
         free -= 1
         return true
+    }
+
+    func isShared(_ unit: UInt32) -> Bool { shared > 0 && references(unit) > 1 }
+
+    /// How many refer to a unit that is in use.
+    func references(_ unit: UInt32) -> UInt32 {
+        let part = Int(unit) / Self.part
+        guard part < more.count, !more[part].isEmpty else { return 1 }
+        return more[part][Int(unit) % Self.part] + 1
+    }
+
+    /// One more refers to the unit.
+    mutating func share(_ unit: UInt32) {
+        precondition(Int(unit) < count && !isFree(unit), "unit \(unit) of \(count) is shared and free")
+        let part = Int(unit) / Self.part
+        if part >= more.count { more.append(contentsOf: repeatElement([], count: part + 1 - more.count)) }
+        if more[part].isEmpty { more[part] = [UInt32](repeating: 0, count: Self.part) }
+        if more[part][Int(unit) % Self.part] == 0 { shared += 1 }
+        more[part][Int(unit) % Self.part] += 1
+    }
+
+    /// One less refers to the unit, which was shared.
+    mutating func unshare(_ unit: UInt32) {
+        precondition(isShared(unit), "unit \(unit) is not shared")
+        more[Int(unit) / Self.part][Int(unit) % Self.part] -= 1
+        if references(unit) == 1 { shared -= 1 }
     }
 
     mutating func release(_ unit: UInt32) {

@@ -12,9 +12,19 @@ struct UnitRecord: Equatable {
     var place: UInt32
     /// Bit n: block n holds data.
     var present: UInt16 = 0
-    var checksums: SIMD16<UInt32> = .zero
+    /// Of its blocks; those of blocks that are not present mean nothing. Many thousands of these are kept in memory.
+    var checksums = InlineArray<16, UInt32>(repeating: 0)
 
     init(place: UInt32) { self.place = place }
+
+    static func == (left: UnitRecord, right: UnitRecord) -> Bool {
+        guard left.place == right.place, left.present == right.present else { return false }
+        for block in 0..<StoreLimits.blocksPerUnit
+        where left.has(block) && left.checksums[block] != right.checksums[block] {
+            return false
+        }
+        return true
+    }
 
     func has(_ block: Int) -> Bool { present & (1 << UInt16(block)) != 0 }
 

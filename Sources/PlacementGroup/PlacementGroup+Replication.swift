@@ -160,7 +160,9 @@ extension Transaction.Operation {
         switch self {
         case .touch(let object), .write(let object, _, _), .zero(let object, _, _), .truncate(let object, _),
             .remove(let object), .setAttribute(let object, _, _), .removeAttribute(let object, _),
-            .setOmap(let object, _), .removeOmap(let object, _), .clearOmap(let object):
+            .setOmap(let object, _), .removeOmap(let object, _), .clearOmap(let object),
+            .removeOmapRange(let object, _, _),
+            .clone(_, let object), .cloneRange(_, let object, _, _, _):
             object
         case .setGroupKeys, .removeGroupKeys, .removeGroup: nil
         }

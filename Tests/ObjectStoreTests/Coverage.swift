@@ -24,6 +24,8 @@ struct Coverage {
         counters.homeWrites += more.homeWrites
         counters.besideBytes += more.besideBytes
         counters.mergeReads += more.mergeReads
+        counters.sharedUnits += more.sharedUnits
+        counters.copiedUnits += more.copiedUnits
         counters.corruptBlocks += more.corruptBlocks
     }
 
@@ -47,6 +49,7 @@ struct Coverage {
             ("journal wraps", Int(counters.wraps)), ("journal full", Int(counters.journalFull)),
             ("checkpoints", Int(counters.checkpoints)), ("replayed records", Int(counters.replayedRecords)),
             ("home writes", Int(counters.homeWrites)), ("merge reads", Int(counters.mergeReads)),
+            ("shared units", Int(counters.sharedUnits)), ("copied units", Int(counters.copiedUnits)),
             ("large writes", Int(counters.besideBytes) / StoreLimits.unitSize),
         ]
         for step in CheckpointStep.allCases { all.append(("crashes at \(step)", crashesAtStep[step, default: 0])) }

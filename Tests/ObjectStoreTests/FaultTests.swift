@@ -98,9 +98,10 @@ import Wire
         return harness
     }
 
-    /// A flipped bit in a record that a later one vouches for: acknowledged writes are gone, so the store refuses.
-    @Test(arguments: 0..<40)
-    func aFlippedBitInTheJournalRefusesToOpen(n: Int) throws {
+    /// A flipped bit, or a bad sector, in a record that a later one vouches for. In its header or keys nobody knows what is
+    /// gone, and the store refuses; in the data it tells which block of which object it is, and all else is there.
+    @Test(arguments: 0..<80)
+    func damageInTheJournalIsNamedOrRefused(n: Int) throws {
         var harness = try loggedWork(seed: baseSeed &+ UInt64(n))
         #expect(harness.store.counters.checkpoints == 0)
         let records = offsets(of: Bytes("NACREJRN"), in: harness.device, from: journalStart, step: 4096)
@@ -108,15 +109,73 @@ import Wire
         let record = records[harness.chooser.number(0..<records.count - 1)]
         harness.device.crash(using: &harness.chooser)
         harness.keys.crash(using: &harness.chooser)
-        // Anywhere in header, keys and tables, or in a journalled block; the padding between them is nobody's.
-        let at = n % 2 == 0 ? harness.chooser.number(0..<80) : 4096 + harness.chooser.number(0..<4096)
-        harness.device.flipBit(at: record + UInt64(at), bit: harness.chooser.number(0..<8))
-        do {
-            _ = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
-            Issue.record("opened with record at \(record) damaged at byte \(at)")
-        } catch {
-            #expect(error.code == .failed && error.description.contains("journal is damaged at record"), "\(error)")
+        // Anywhere in header, keys and tables, or in the first journalled block; the padding between them is nobody's.
+        let isData = n % 2 == 1
+        let at = record + UInt64(isData ? 4096 + harness.chooser.number(0..<4096) : harness.chooser.number(0..<80))
+        if n % 4 < 2 {
+            harness.device.flipBit(at: at, bit: harness.chooser.number(0..<8))
+        } else {
+            harness.device.unreadable = at / 512 * 512..<at / 512 * 512 + 512
         }
+        do {
+            harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        } catch {
+            #expect(!isData && error.code == .failed, "\(error)")
+            #expect(error.description.contains("journal is damaged at record"), "\(error)")
+            return
+        }
+        #expect(isData, "opened with record at \(record) damaged at \(at)")
+        harness.device.unreadable = 0..<0
+        let model = harness.states[harness.committed]
+        let named = harness.store.unvouched
+        // Later records may have written the block again, in part or whole.
+        #expect(named.count <= 1 && named.allSatisfy { $0.blocks.count == 1 })
+        for (id, object) in model.objects {
+            let blocks = named.first { $0.object == id }?.blocks ?? []
+            for block in 0..<UInt64((object.data.count + 4095) / 4096) {
+                let expected = Array(object.data.dropFirst(Int(block) * 4096).prefix(4096))
+                if blocks.contains(block) {
+                    #expect(throws: StoreError.self) { try harness.read(id, offset: block * 4096, length: 4096) }
+                } else {
+                    #expect(try harness.read(id, offset: block * 4096, length: 4096) == Bytes(expected))
+                }
+            }
+        }
+        // Whoever has another copy writes it, and the store is as if nothing had been.
+        for each in named {
+            for block in each.blocks {
+                let data = model.objects[each.object]?.data.dropFirst(Int(block) * 4096).prefix(4096) ?? []
+                var whole = Bytes(Array(data))
+                if whole.count < 4096 { whole = Bytes(whole.array + [UInt8](repeating: 0, count: 4096 - whole.count)) }
+                let size = UInt64(model.objects[each.object]?.data.count ?? 0)
+                harness.store.submit(
+                    Transaction([
+                        .write(each.object, offset: block * 4096, data: whole), .truncate(each.object, size: size),
+                    ]), token: 1)
+            }
+        }
+        try harness.compareContents(with: model)
+    }
+
+    /// A sector of the torn end that cannot even be read is like one that was never written.
+    @Test(arguments: 0..<8)
+    func aBadSectorInTheTornEndIsItsEnd(n: Int) throws {
+        var harness = try loggedWork(seed: baseSeed &+ UInt64(n))
+        let records = offsets(of: Bytes("NACREJRN"), in: harness.device, from: journalStart, step: 4096)
+        // Submitted and never acknowledged.
+        let id = harness.workload.objects[0]
+        harness.store.submit(Transaction([.write(id, offset: 0, data: harness.workload.bytes(20_000))]), token: 77)
+        harness.store.endOfTurn()
+        let last = try #require(records.last)
+        let end = last + 4096 + UInt64((9000 / 4096 + 2) * 4096)
+        harness.device.crash(using: &harness.chooser)
+        harness.keys.crash(using: &harness.chooser)
+        let torn = offsets(of: Bytes("NACREJRN"), in: harness.device, from: journalStart, step: 4096).last { $0 > last }
+        let start = (torn ?? end) + UInt64(n % 4 * 4096)
+        harness.device.unreadable = start..<start + 512
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        #expect(harness.store.unvouched.isEmpty)
+        try harness.compareContents(with: harness.states[harness.committed])
     }
 
     /// A block of data that looks like a record of a later opening, made with all that a client can know, is data.

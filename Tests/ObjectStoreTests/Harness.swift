@@ -122,7 +122,13 @@ struct Harness {
             guard submitted - committed < 12 else { fallthrough }
             let transaction = workload.transaction()
             let pieces = transaction.operations.compactMap { operation -> Int? in
-                if case .write(_, _, let data) = operation { data.count } else { nil }
+                switch operation {
+                case .write(_, _, let data): data.count
+                // A part of a shared unit becomes one of its own.
+                case .zero, .truncate: 0
+                case .cloneRange(_, _, _, let length, _): Int(length)
+                default: nil
+                }
             }
             // On a small disk units are used again as soon as they may be.
             if store.canAccept(pieces.reduce(0, +), writes: pieces.count, as: .essential) {
@@ -207,6 +213,12 @@ struct Harness {
         coverage.comparisons += 1
     }
 
+    /// The store has what the model has.
+    mutating func compareContents(with model: Model) throws {
+        let found = try contents()
+        guard found == model else { throw Failure("not the expected state: \(describe(found))") }
+    }
+
     private func describe(_ found: Model) -> String {
         let want = states[committed]
         if let earlier = states.firstIndex(of: found) { return "the store is at state \(earlier)" }
@@ -251,13 +263,19 @@ struct Harness {
             var object = Model.Object()
             object.data = try read(id, offset: 0, length: Int(size) + 10).array
             guard object.data.count == Int(size) else { throw Failure("\(id): \(object.data.count) of \(size) bytes") }
+            var holes = object.data
+            for extent in try store.extents(id) {
+                let range = Int(extent.lowerBound)..<Int(extent.upperBound)
+                holes.replaceSubrange(range, with: repeatElement(0, count: range.count))
+            }
+            guard holes.allSatisfy({ $0 == 0 }) else { throw Failure("\(id) has data outside its extents") }
             for (name, value) in try store.attributes(id) { object.attributes[name] = value }
-            for entry in try store.omap(id, limit: 1000) { object.omap[entry.key] = entry.value }
+            for entry in try store.omap(id, limit: 10_000) { object.omap[entry.key] = entry.value }
             model.objects[id] = object
         }
         for group in try store.groups() {
             var values: [Bytes: Bytes] = [:]
-            for entry in try store.groupKeys(group, limit: 1000) { values[entry.key] = entry.value }
+            for entry in try store.groupKeys(group, limit: 10_000) { values[entry.key] = entry.value }
             model.groups[group] = values
         }
         return model

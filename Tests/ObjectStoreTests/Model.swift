@@ -50,6 +50,17 @@ struct Model: Equatable {
             for key in keys { objects[id]?.omap[key] = nil }
         case .clearOmap(let id):
             objects[id]?.omap = [:]
+        case .removeOmapRange(let id, let from, let to):
+            for key in objects[id]?.omap.keys.filter({ key in !(key < from) && to.map { key < $0 } ?? true }) ?? [] {
+                objects[id]?.omap[key] = nil
+            }
+        case .clone(let id, let target):
+            if id != target { objects[target] = objects[id] }
+        case .cloneRange(let id, let target, let offset, let length, let at):
+            guard let source = objects[id] else { return }
+            apply(.touch(target))
+            let piece = Array(source.data.dropFirst(Int(offset)).prefix(Int(length)))
+            if !piece.isEmpty { apply(.write(target, offset: at, data: Bytes(piece))) }
         case .setGroupKeys(let group, let entries):
             for entry in entries { groups[group, default: [:]][entry.key] = entry.value }
         case .removeGroupKeys(let group, let from, let to):
@@ -116,13 +127,44 @@ struct Workload {
 
     private mutating func key() -> Bytes { Bytes("key\(number(0..<12))") }
 
+    private mutating func manyKeys() -> [KeyValue] {
+        let first = number(0..<12)
+        return (0..<number(60..<90)).map { KeyValue(Bytes("key\(first).\($0)"), bytes(3)) }
+    }
+
+    /// Mostly in phase, so that units can be shared; often up to the end of the object.
+    private mutating func cloneRange(_ object: ObjectID) -> Transaction.Operation {
+        let target = objects[number(0..<objects.count)]
+        let (offset, length) = range()
+        let count = UInt64([length, 65536 * number(1..<5), largestObject][number(0..<3)])
+        switch number(0..<4) {
+        case 0, 1:
+            let from = UInt64(number(0..<4) * 65536)
+            return .cloneRange(object, to: target, offset: from, length: count, at: UInt64(number(0..<4) * 65536))
+        case 2:
+            return .cloneRange(object, to: target, offset: offset, length: count, at: offset)
+        default:
+            return .cloneRange(
+                object, to: target, offset: offset, length: count, at: UInt64(number(0..<largestObject)))
+        }
+    }
+
     private mutating func operation() -> Transaction.Operation {
         let object = objects[number(0..<objects.count)]
         let group = groups[number(0..<groups.count)]
         if wholeUnits {
             return .write(object, offset: UInt64(number(0..<4) * 65536), data: bytes(65536 * number(1..<3)))
         }
-        switch number(0..<24) {
+        switch number(0..<32) {
+        case 24...26: return .clone(object, to: objects[number(0..<objects.count)])
+        case 27, 28: return cloneRange(object)
+        case 29:
+            let (a, b) = (key(), key())
+            return .removeOmapRange(object, from: min(a, b), to: number(0..<3) == 0 ? nil : max(a, b))
+        case 30:
+            // More than are removed one by one.
+            return .setOmap(object, entries: manyKeys())
+        case 31: return .setGroupKeys(group, entries: manyKeys())
         case 0: return .touch(object)
         case 1...9:
             let (offset, length) = range()

@@ -47,6 +47,18 @@ struct MemoryStore {
                 for entry in entries { objects[object, default: Object()].omap[entry.key] = entry.value }
             case .removeOmap(let object, let keys): for key in keys { objects[object]?.omap[key] = nil }
             case .clearOmap(let object): objects[object]?.omap = [:]
+            case .removeOmapRange(let object, let from, let to):
+                guard let omap = objects[object]?.omap else { return }
+                objects[object]?.omap = omap.filter { key, _ in
+                    key < from || to.map { !(key < $0) } ?? false
+                }
+            case .clone(let object, let target):
+                if object != target { objects[target] = objects[object] }
+            case .cloneRange(let object, let target, let offset, let length, let at):
+                guard let source = objects[object] else { return }
+                let piece = source.data.dropFirst(Int(offset)).prefix(Int(length))
+                objects[target, default: Object()].data += []
+                if !piece.isEmpty { apply(.write(target, offset: at, data: Bytes(Array(piece)))) }
             case .setGroupKeys(let group, let entries):
                 for entry in entries { groups[group, default: [:]][entry.key] = entry.value }
             case .removeGroupKeys(let group, let from, let to):

@@ -7,6 +7,7 @@ import Wire
 @Suite struct MessageTests {
     let object = ObjectID(pool: PoolID(3), hash: 0x1234_5678, name: ObjectName("rbd_data.1.0000000000000000"))
     let group = PGID(pool: PoolID(3), seed: 5)
+    let clone = ObjectID(pool: PoolID(3), hash: 7, name: ObjectName("rbd_data.1.0"), snap: SnapID(4))
     func v(_ counter: UInt64) -> Version { Version(epoch: Epoch(4), counter: counter) }
 
     /// One of everything that can be said.
@@ -24,6 +25,9 @@ import Wire
             .truncate(object, size: 3), .remove(object), .setAttribute(object, name: "a", value: Bytes("b")),
             .removeAttribute(object, name: "a"), .setOmap(object, entries: [KeyValue(Bytes("k"), Bytes("v"))]),
             .removeOmap(object, keys: [Bytes("k")]), .clearOmap(object),
+            .removeOmapRange(object, from: Bytes("a"), to: Bytes("b")),
+            .removeOmapRange(object, from: .empty, to: nil), .clone(object, to: clone),
+            .cloneRange(object, to: clone, offset: 1, length: 2, at: 3),
             .setGroupKeys(group, entries: [KeyValue(Bytes("k"), Bytes("v"))]),
             .removeGroupKeys(group, from: Bytes("a"), to: Bytes("b")), .removeGroup(group),
         ])

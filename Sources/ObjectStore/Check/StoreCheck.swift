@@ -65,6 +65,9 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     private var owners: [UInt64: Owner] = [:]
     /// The number of the object that each unit belongs to; 0 for none. No object has the number 0.
     private var holders: [UInt64] = []
+    /// How many refer to the units that are shared, as counted by the store and as seen here.
+    private var counted: [UInt32: UInt32] = [:]
+    private var seen: [UInt32: UInt32] = [:]
     private let buffer = BlockBuffer(count: StoreLimits.unitSize)
 
     /// Finds the superblock; throws when there is none.
@@ -87,7 +90,9 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
         try checkObjects()
         try checkOmaps()
         try checkGroups()
+        try readReferences()
         try checkUnits(readingData: readingData, progress)
+        checkReferences()
     }
 
     private mutating func found(_ kind: StoreFinding.Kind, _ object: ObjectID?, _ detail: String) {
@@ -145,7 +150,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
 
     /// Keys of no kind that this version writes.
     private mutating func checkKinds() throws(StoreError) {
-        let kinds = [StoreKeys.groupTag, StoreKeys.omapTag, StoreKeys.objectTag, StoreKeys.unitTag].sorted()
+        let kinds = StoreKeys.tags.sorted()
         var lower = Bytes.empty
         for kind in kinds {
             try forEach(from: lower, to: Bytes([kind])) { _, _, _ throws(WireError) in
@@ -203,6 +208,22 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
 
     // MARK: - Units
 
+    private mutating func readReferences() throws(StoreError) {
+        try forEach(StoreKeys.referencesTag) { check, key, value throws(WireError) in
+            var reader = ByteReader(value)
+            let unit = try StoreKeys.referencedUnit(key), count = try reader.readU32()
+            if count < 2 { check.found(.space, nil, "unit at \(unit) is shared by \(count)") }
+            check.counted[unit] = count
+        }
+    }
+
+    private mutating func checkReferences() {
+        for (unit, count) in counted.sorted(by: { $0.key < $1.key }) {
+            let seen = seen[unit, default: 0]
+            if seen != count { found(.space, nil, "the unit at \(unit) has \(seen) references, counted are \(count)") }
+        }
+    }
+
     private mutating func checkUnits(readingData: Bool, _ progress: (Double) -> Void) throws(StoreError) {
         let total = max(1, contents.allUnits)
         try forEach(StoreKeys.unitTag) { check, key, value throws(WireError) in
@@ -229,7 +250,9 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
             return false
         }
         let holder = holders[Int(unit.place)]
-        if holder != 0 {
+        let isShared = counted[unit.place] != nil
+        if isShared { seen[unit.place, default: 0] += 1 }
+        if holder != 0, !isShared {
             let other = owners[holder]?.id.description ?? "number \(holder)"
             found(.space, owner?.id, "unit \(index) is at \(unit.place), which belongs to object \(other) too")
         }

@@ -23,7 +23,18 @@ public struct Transaction: Sendable {
         /// Sets keys of the object's ordered map.
         case setOmap(ObjectID, entries: [KeyValue])
         case removeOmap(ObjectID, keys: [Bytes])
+        /// Removes the object's keys in `from ..< to`; without `to`, all from `from` on.
+        case removeOmapRange(ObjectID, from: Bytes, to: Bytes?)
         case clearOmap(ObjectID)
+        /// Makes the second object equal to the first as it is now, with its attributes and omap; what it was before is gone.
+        /// Data is shared until either changes. Without the first object the second is removed; onto itself nothing
+        /// happens.
+        case clone(ObjectID, to: ObjectID)
+        /// Puts the bytes `offset ..< offset + length` of the first object, as they are now, at `at` of the second, which may
+        /// be the same one; holes arrive as holes. The second comes into being, and grows when it ends before the end of
+        /// what arrives. What lies behind the end of the first is left out; without the first nothing happens. Whole units
+        /// at places in the same phase are shared until either changes.
+        case cloneRange(ObjectID, to: ObjectID, offset: UInt64, length: UInt64, at: UInt64)
         /// Sets keys in the ordered map of a placement group itself (its log and info). The group exists from its first key.
         case setGroupKeys(PGID, entries: [KeyValue])
         /// Removes the group's keys in `from ..< to`.
@@ -62,7 +73,7 @@ extension Transaction {
 
     private enum Tag: UInt8 {
         case touch = 1, write, zero, truncate, remove, setAttribute, removeAttribute, setOmap, removeOmap, clearOmap
-        case setGroupKeys, removeGroupKeys, removeGroup
+        case setGroupKeys, removeGroupKeys, removeGroup, removeOmapRange, clone, cloneRange
     }
 
     /// The transaction, with the data of writes inside it.
@@ -104,8 +115,19 @@ extension Transaction {
         case .removeOmap(let object, let keys):
             tag(.removeOmap, object, &writer)
             writer.writeArray(keys) { $0.writeBytes($1) }
+        case .removeOmapRange(let object, let from, let to):
+            tag(.removeOmapRange, object, &writer)
+            writer.writeBytes(from)
+            writer.writeOptional(to) { $0.writeBytes($1) }
         case .clearOmap(let object):
             tag(.clearOmap, object, &writer)
+        case .clone(let object, let target):
+            tag(.clone, object, &writer)
+            target.encode(into: &writer)
+        case .cloneRange(let object, let target, let offset, let length, let at):
+            tag(.cloneRange, object, &writer)
+            target.encode(into: &writer)
+            for value in [offset, length, at] { writer.writeU64(value) }
         case .setGroupKeys(let group, let entries):
             writer.writeU8(Tag.setGroupKeys.rawValue)
             group.encode(into: &writer)
@@ -168,8 +190,20 @@ extension Transaction {
                 try r.readBytes(atMost: StorageLimits.omapKey)
             }
             return .removeOmap(object, keys: keys)
+        case .removeOmapRange:
+            let from = try reader.readBytes(atMost: StorageLimits.omapKey)
+            let to = try reader.readOptional { r throws(WireError) in try r.readBytes(atMost: StorageLimits.omapKey) }
+            return .removeOmapRange(object, from: from, to: to)
         case .clearOmap:
             return .clearOmap(object)
+        case .clone:
+            return .clone(object, to: try ObjectID(from: &reader))
+        case .cloneRange:
+            let target = try ObjectID(from: &reader)
+            let (offset, length, at) = (try reader.readU64(), try reader.readU64(), try reader.readU64())
+            try StorageLimits.check(offset: offset, length: length)
+            try StorageLimits.check(offset: at, length: length)
+            return .cloneRange(object, to: target, offset: offset, length: length, at: at)
         case .setGroupKeys, .removeGroupKeys, .removeGroup:
             preconditionFailure("\(tag) is decoded before")
         }

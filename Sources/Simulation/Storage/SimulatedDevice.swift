@@ -57,6 +57,8 @@ public final class SimulatedDevice: BlockDevice {
     public var isFull = false
     /// Bytes that reads fail on with EIO, as those of a bad sector.
     public var unreadable: Range<UInt64> = 0..<0
+    /// Writes that begin here do not finish until they are let go: an order of completions that a test wants.
+    public var heldBack: Range<UInt64> = 0..<0
     /// Finished operations so far, of all kinds.
     public private(set) var finishedOperations = 0
 
@@ -109,8 +111,16 @@ public final class SimulatedDevice: BlockDevice {
     /// Finishes one operation that `generator` picks. False when there is none.
     @discardableResult
     public func step(using generator: inout some RandomNumberGenerator) -> Bool {
-        guard !pending.isEmpty else { return false }
-        let (tag, operation) = pending.remove(at: Int.random(in: 0..<pending.count, using: &generator))
+        var index = 0
+        if heldBack.isEmpty {
+            guard !pending.isEmpty else { return false }
+            index = Int.random(in: 0..<pending.count, using: &generator)
+        } else {
+            let free = pending.indices.filter { !isHeldBack(pending[$0].operation) }
+            guard let picked = free.randomElement(using: &generator) else { return false }
+            index = picked
+        }
+        let (tag, operation) = pending.remove(at: index)
         var result: Int64 = 0
         if fails(operation) {
             if case .write(let offset, let bytes, _) = operation {
@@ -141,6 +151,10 @@ public final class SimulatedDevice: BlockDevice {
         finishedOperations += 1
         finished.append(IOCompletion(tag: tag, result: result))
         return true
+    }
+
+    private func isHeldBack(_ operation: Operation) -> Bool {
+        if case .write(let offset, _, _) = operation { heldBack.contains(offset) } else { false }
     }
 
     private func fails(_ operation: Operation) -> Bool {
@@ -197,7 +211,7 @@ public final class SimulatedDevice: BlockDevice {
 
     private func countCall() throws(DeviceError) {
         guard let left = callsUntilCrash else { return }
-        guard left > 0 else { throw DeviceError(code: 5, "simulated crash") }
+        guard left > 0 else { throw DeviceError(code: 125, "simulated crash") }
         callsUntilCrash = left - 1
     }
 

@@ -41,10 +41,20 @@ public struct SortedMap: Sendable {
         }
     }
 
+    /// Removes the keys of the range.
+    public mutating func removeRange(_ lower: Bytes, _ upper: Bytes) {
+        guard lower < upper else { return }
+        let range = position(lower)..<position(upper)
+        for key in keys[range] { values[key] = nil }
+        keys.removeSubrange(range)
+    }
+
     mutating func apply(_ batches: [KeyBatch]) {
         for batch in batches {
             batch.forEach { key, value in
                 self[Bytes(copying: key)] = value.map { Bytes(copying: $0) }
+            } removingRange: { lower, upper in
+                removeRange(Bytes(copying: lower), Bytes(copying: upper))
             }
         }
     }
