@@ -9,6 +9,8 @@ import Wire
 /// | `l` + version (12 bytes, big-endian) | a `LogEntry`; in version order |
 /// | `m` + encoded object | a `MissingObject` |
 /// | `r` + version (12 bytes, big-endian) | the requests that left the log when it was trimmed to that version |
+/// | `s` + snapshot (8 bytes, big-endian) + reversed hash (big-endian) + clone | nothing: the clone stands for the snapshot |
+/// | `t` + snapshot (8 bytes, big-endian) | the last number of a run of snapshots of which this copy has nothing left |
 ///
 /// They change only in the transaction that changes the objects they speak of.
 enum GroupKeys {
@@ -60,6 +62,61 @@ enum GroupKeys {
         log(Version(epoch: version.epoch, counter: version.counter + 1))
     }
 
+    static let snapsStart = Bytes("s")
+    static let snapsEnd = Bytes("t")
+    static let trimmedStart = Bytes("t")
+    static let trimmedEnd = Bytes("u")
+
+    /// The index of a snapshot lies between this and that of the next.
+    static func snap(_ snap: UInt64) -> Bytes {
+        .encoding(capacity: 9) { writer in
+            writer.writeU8(UInt8(ascii: "s"))
+            writer.writeU64(snap.byteSwapped)
+        }
+    }
+
+    static func snap(_ snap: SnapID, _ clone: ObjectID) -> Bytes {
+        .encoding(capacity: 80) { writer in
+            writer.writeU8(UInt8(ascii: "s"))
+            writer.writeU64(snap.rawValue.byteSwapped)
+            writer.writeU32(clone.reversedHash.byteSwapped)
+            clone.encode(into: &writer)
+        }
+    }
+
+    /// The snapshot and the clone of a key of the index.
+    static func clone(ofIndex key: Bytes) throws(WireError) -> (snap: SnapID, clone: ObjectID) {
+        var reader = ByteReader(key)
+        _ = try reader.readU8()
+        let snap = SnapID(try reader.readU64().byteSwapped)
+        _ = try reader.readU32()
+        return (snap, try ObjectID(from: &reader))
+    }
+
+    static func trimmed(_ first: UInt64) -> Bytes {
+        .encoding(capacity: 9) { writer in
+            writer.writeU8(UInt8(ascii: "t"))
+            writer.writeU64(first.byteSwapped)
+        }
+    }
+
+    static func trimmed(_ run: ClosedRange<UInt64>) -> KeyValue {
+        KeyValue(trimmed(run.lowerBound), .encoding(capacity: 8) { $0.writeU64(run.upperBound) })
+    }
+
+    /// The run of a pair that `trimmed` made.
+    static func trimmedRun(_ pair: KeyValue) throws(WireError) -> ClosedRange<UInt64> {
+        var key = ByteReader(pair.key)
+        _ = try key.readU8()
+        let first = try key.readU64().byteSwapped
+        var value = ByteReader(pair.value)
+        let last = try value.readU64()
+        guard first > 0, first <= last, last <= SnapID.last.rawValue else {
+            throw WireError("snapshots \(first) to \(last) are no run")
+        }
+        return first...last
+    }
+
     static func missing(_ object: ObjectID) -> Bytes {
         Bytes.encoding(capacity: 64) { writer in
             writer.writeU8(UInt8(ascii: "m"))
@@ -80,19 +137,42 @@ enum GroupKeys {
     }
 }
 
+/// What a group knows of an object beside its version, where that is more than usual.
+struct ObjectFlags: OptionSet, Hashable, Sendable {
+    let rawValue: UInt8
+
+    /// Snapshots know of the object: a head has a `SnapSet`, a clone a `CloneRecord`.
+    static let hasSnapshots = ObjectFlags(rawValue: 1)
+    /// The object was removed; it stands for its clones only.
+    static let isWhiteout = ObjectFlags(rawValue: 2)
+}
+
 /// The attribute that holds an object's version: `_`, as in RADOS.
 enum ObjectInfo {
     static let attribute = "_"
 
-    static func encoded(_ version: Version) -> Bytes {
-        .encoding(capacity: 24) { writer in writer.versioned(1) { version.encode(into: &$0) } }
+    static func encoded(_ version: Version, _ flags: ObjectFlags = []) -> Bytes {
+        .encoding(capacity: 24) { writer in
+            writer.versioned(flags.isEmpty ? 1 : 2, compatible: flags.isEmpty ? 1 : 2) { writer in
+                version.encode(into: &writer)
+                if !flags.isEmpty { writer.writeU8(flags.rawValue) }
+            }
+        }
     }
 
     /// The version in an attribute; a value that cannot be read is a broken store and stops the OSD.
-    static func version(_ bytes: Bytes) -> Version {
+    static func version(_ bytes: Bytes) -> Version { decoded(bytes).version }
+
+    /// The flags in an attribute.
+    static func flags(_ bytes: Bytes) -> ObjectFlags { decoded(bytes).flags }
+
+    /// All that is in an attribute. Version 2 has flags.
+    static func decoded(_ bytes: Bytes) -> (version: Version, flags: ObjectFlags) {
         var reader = ByteReader(bytes)
         do {
-            return try reader.versioned("object info", supported: 1) { r, _ throws(WireError) in try Version(from: &r) }
+            return try reader.versioned("object info", supported: 2) { r, number throws(WireError) in
+                (try Version(from: &r), number < 2 ? [] : ObjectFlags(rawValue: try r.readU8()))
+            }
         } catch {
             preconditionFailure("object info of \(bytes.count) bytes: \(error)")
         }

@@ -10,8 +10,9 @@ extension PlacementGroup {
             answer(request, client, errno: Errno.tooLarge)
             return settleFailed(object)
         }
-        let prior = version(of: object)
-        var draft = ObjectDraft(object, exists: prior != .zero)
+        if case .rollback(let snap)? = request.steps.first { return rollBack(to: snap, request, client) }
+        let (prior, flags) = objectInfo(of: object)
+        var draft = ObjectDraft(object, exists: prior != .zero && !flags.contains(.isWhiteout), flags: flags)
         for step in request.steps {
             guard let errno = apply(step, of: request, to: &draft, client) else { continue }
             if errno == Errno.noSpace {
@@ -25,7 +26,7 @@ extension PlacementGroup {
     }
 
     /// Orders what the steps came to.
-    private func finish(
+    func finish(
         _ draft: inout ObjectDraft, prior: Version, _ request: OperationRequest, _ client: ClientHandle
     ) {
         guard draft.isChanged else {
@@ -34,10 +35,12 @@ extension PlacementGroup {
             return order(
                 [], kind: .error, prior: prior, outputs: draft.outputs, errno: 0, for: request, from: client)
         }
+        guard request.context.isNone, draft.flags.isEmpty else {
+            return finishKeepingVersions(draft, prior: prior, request, client)
+        }
         if draft.exists {
-            let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)
             draft.append(
-                .setAttribute(draft.object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(version)))
+                .setAttribute(draft.object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(nextVersion())))
         }
         order(
             draft.operations, kind: draft.exists ? .modify : .delete, prior: prior, outputs: draft.outputs, errno: 0,
@@ -77,7 +80,9 @@ extension PlacementGroup {
             draft.append(.remove(object))
             forgetWatches(of: object)
         case .setAttribute(let name, let value):
-            guard name != ObjectInfo.attribute, name != Self.watchersAttribute else { return Errno.invalid }
+            guard name != ObjectInfo.attribute, name != Self.watchersAttribute, name != Self.snapshotsAttribute else {
+                return Errno.invalid
+            }
             guard fits(name, value, in: draft) else { return Errno.tooLarge }
             draft.append(.setAttribute(object, name: name, value: value))
         case .setOmap(let entries):
@@ -91,7 +96,7 @@ extension PlacementGroup {
                 draft.append(.setAttribute(object, name: Self.watchersAttribute, value: value))
             case .failure(let failure): return failure.errno
             }
-        case .read:
+        case .read, .rollback:
             return Errno.invalid
         default:
             switch evaluate(step, in: draft) {

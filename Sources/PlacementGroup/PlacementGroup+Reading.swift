@@ -42,7 +42,7 @@ extension PlacementGroup {
     /// Goes on with a reading request at `step`; ends, or waits for data.
     func read(_ request: OperationRequest, _ client: ClientHandle, outputs: [Bytes], step: Int) {
         var outputs = outputs
-        let draft = ObjectDraft(request.object, exists: environment.size(of: request.object) != nil)
+        let draft = draft(of: request)
         for index in step..<request.steps.count {
             if case .read(let offset, let length) = request.steps[index] {
                 guard draft.exists else {
@@ -76,6 +76,8 @@ extension PlacementGroup {
         case .compareOmap(let key, let expected):
             let value = omapValues(in: draft, keys: [key]).first?.value
             return value == expected ? .success(.empty) : failed(Errno.canceled)
+        case .listSnaps:
+            return versions(of: draft.object).map(Result.success) ?? failed(Errno.noEntry)
         default:
             return draft.exists ? evaluateExisting(step, in: draft) : failed(Errno.noEntry)
         }

@@ -61,7 +61,10 @@ extension PlacementGroup {
     }
 
     /// The OSD has room for more objects under way.
-    public func recoveryMayGoOn() { continueRecovery() }
+    public func recoveryMayGoOn() {
+        continueRecovery()
+        continueTrimming()
+    }
 
     func continueRecovery() {
         guard isActivated, recovery.isWorking else { return }
@@ -87,29 +90,40 @@ extension PlacementGroup {
         recovery.lackingObjects.contains(object) || recovery.fill?.pending.contains(object) == true
     }
 
-    /// True when a request must wait for the object to be brought back.
-    func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
-        isWrite ? isLacking(object) : missing[object] != nil
+    /// True when a request must wait for its object, or the version of it that it needs, to be brought back.
+    func isBlocked(_ request: OperationRequest) -> Bool { whatBlocks(request) != nil }
+
+    private func whatBlocks(_ request: OperationRequest) -> ObjectID? {
+        let object = request.object
+        guard request.isWrite else {
+            if missing[object] != nil { return object }
+            return version(needed: request).flatMap { missing[$0] != nil ? $0 : nil }
+        }
+        if isLacking(object) { return object }
+        return version(needed: request).flatMap { isLacking($0) ? $0 : nil }
     }
 
-    /// A client waits for the object: it goes before all others.
-    func expedite(_ object: ObjectID) {
+    /// A client waits for what it needs: that goes before all others.
+    func expedite(_ request: OperationRequest) {
+        guard let object = whatBlocks(request) else { return }
         environment.occurred(.waitedForObject)
         guard recovery.underway[object] == nil, !recovery.unfound.contains(object) else { return }
         bringBack(object, isCounted: false)
     }
 
-    /// The writes that an object's recovery waited for are done.
-    func resume(_ object: ObjectID) {
-        guard recovery.underway[object] == nil else { return }
-        bringBack(object, isCounted: false)
+    /// The writes that the recovery of an object, or of its clones, waited for are done.
+    func resume(_ head: ObjectID) {
+        for object in recovery.delayed.filter({ $0.isSameObject(as: head) }).sorted()
+        where recovery.underway[object] == nil {
+            bringBack(object, isCounted: false)
+        }
     }
 
     /// Fetches an object that this member lacks, or sends it to those that do.
     private func bringBack(_ object: ObjectID, isCounted: Bool) {
         var work = Recovery.Work()
         work.isCounted = isCounted
-        if let activity = activities[object], activity.writers > 0 {
+        if let activity = activities[object.head], activity.writers > 0 {
             recovery.delayed.insert(object)
             if isCounted { environment.endRecovery() }
             return
@@ -157,16 +171,17 @@ extension PlacementGroup {
         }
         if work.isCounted { environment.endRecovery() }
         if recovery.lackingObjects.remove(object) != nil { environment.occurred(.recoveredObject) }
+        if object.snap != .head { environment.occurred(.cloneRecovered) }
         recovery.failed[object] = nil
         finishWindow()
-        wake(object)
+        wake(object.head)
         continueRecovery()
     }
 
     /// An object that this primary fetched is on its disk.
     func pullStored(_ object: ObjectID, _ version: Version) {
         guard isActivated, recovery.underway[object]?.source != nil, missing[object] == nil else { return }
-        wake(object)
+        wake(object.head)
         objectDone(object)
     }
 

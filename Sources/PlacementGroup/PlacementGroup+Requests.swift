@@ -50,7 +50,7 @@ extension PlacementGroup {
         }
         if let activity = activities[request.object] {
             guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
-        } else if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) {
+        } else if recovery.isWorking, isBlocked(request) {
             return queue(request, client)
         } else if !request.isWrite, !mayRead() {
             return queue(request, client)
@@ -64,7 +64,7 @@ extension PlacementGroup {
             environment.occurred(.waitedForLease)
             leaseStarved.insert(request.object)
         }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
+        if recovery.isWorking, isBlocked(request) { expedite(request) }
     }
 
     /// Answers a resend of a write that is known, to where the client is now: when it is committed. False when it is new.
@@ -86,7 +86,7 @@ extension PlacementGroup {
 
     private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
         if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
+        if recovery.isWorking, isBlocked(request) { return false }
         if !request.isWrite, !mayRead() {
             leaseStarved.insert(request.object)
             return false
@@ -100,7 +100,7 @@ extension PlacementGroup {
         if writer { activity.writers -= 1 } else { activity.readers -= 1 }
         precondition(activity.writers >= 0 && activity.readers >= 0, "group \(id): \(object) released twice")
         activities[object] = activity.isIdle ? nil : activity
-        if !recovery.delayed.isEmpty, activity.writers == 0, recovery.delayed.contains(object) { resume(object) }
+        if !recovery.delayed.isEmpty, activity.writers == 0 { resume(object) }
         wake(object)
     }
 
@@ -114,9 +114,9 @@ extension PlacementGroup {
         if activity.isIdle {
             activities[object] = nil
         } else if recovery.isWorking, let next = activity.queue.first?.request,
-            isBlocked(object, isWrite: next.isWrite)
+            isBlocked(next)
         {
-            expedite(object)
+            expedite(next)
         }
     }
 

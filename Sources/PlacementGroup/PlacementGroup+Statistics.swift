@@ -20,11 +20,14 @@ extension PlacementGroup {
                 state.insert(fill.stage == .running ? .backfilling : fill.isTooFull ? .backfillTooFull : .backfillWait)
             }
             if isClean { state.insert(.clean) }
+            if !snapsToTrim.isEmpty { state.insert(isClean ? .snapTrim : .snapTrimWait) }
         default:
             state.insert(.peering)
             waitingFor = peering.awaiting.sorted()
         }
-        return GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
+        return GroupStatistics(
+            group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate,
+            trimmed: snapsTrimmed)
     }
 
     /// How the group is on this OSD, in a line for traces and failing tests.

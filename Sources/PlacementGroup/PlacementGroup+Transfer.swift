@@ -95,9 +95,12 @@ extension PlacementGroup {
         }
         let isWholeMap = part.omap.count == entries.count && entries.count < GroupLimits.partEntries
         push.offset += UInt64(data.count)
-        push.isFirst = false
         if let last = part.omap.last { push.omapAfter = last.key }
         part.isLast = push.offset >= push.size && isWholeMap
+        if part.isLast, !push.isFirst, let info = environment.attribute(ObjectInfo.attribute, of: key.object) {
+            part.attributes = [Attribute(ObjectInfo.attribute, info)]
+        }
+        push.isFirst = false
         send(.push(part), to: key.target)
         pushes[key] = part.isLast ? nil : push
         if !part.isLast { continuePush(key) }
@@ -117,8 +120,10 @@ extension PlacementGroup {
         let object = part.object
         var steps: [Transaction.Operation] = []
         if part.isFirst {
+            steps += removalFromIndex(of: object)
             steps.append(.remove(object))
             if part.exists { steps.append(.touch(object)) }
+            steps += additionToIndex(of: part)
             for attribute in part.attributes where attribute.name != ObjectInfo.attribute {
                 steps.append(.setAttribute(object, name: attribute.name, value: attribute.value))
             }
@@ -138,8 +143,10 @@ extension PlacementGroup {
         arriving.remove(object)
         if part.exists {
             steps.append(.truncate(object, size: part.size))
+            let theirs = part.attributes.first { $0.name == ObjectInfo.attribute }.map { ObjectInfo.flags($0.value) }
             steps.append(
-                .setAttribute(object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(part.version)))
+                .setAttribute(
+                    object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(part.version, theirs ?? [])))
         }
         if missing.removeValue(forKey: object) != nil {
             info.missingCount = UInt32(missing.count)

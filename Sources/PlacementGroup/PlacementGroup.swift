@@ -60,6 +60,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var readableUntil: UInt64 = 0
     /// Objects with reads that wait for that.
     var leaseStarved: Set<ObjectID> = []
+    /// The pool's snapshots by this OSD's map.
+    var snapshots: PoolSnapshots?
+    var trimming = Trimming()
     /// True while this copy, outside the sets, is being removed.
     var isRemoving = false
 
@@ -74,6 +77,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         log = GroupLog()
         missing = [:]
         committedThrough = .zero
+        snapshots = pool.snapshots
         load()
     }
 
@@ -97,6 +101,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
                 var reader = ByteReader(pair.value)
                 let lacking = try MissingObject(from: &reader)
                 missing[lacking.object] = lacking
+            }
+            for pair in environment.groupKeys(id, from: GroupKeys.trimmedStart, to: GroupKeys.trimmedEnd) {
+                trimming.trimmed.insert(try GroupKeys.trimmedRun(pair))
             }
         } catch {
             preconditionFailure("group \(id) cannot be read from the store: \(error)")
@@ -183,6 +190,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch) {
         precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
         let isNew = intervals.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
+        snapshots = pool.snapshots
         guard hasBegun else { return }
         if isNew {
             enterInterval()
@@ -190,7 +198,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             switch phase {
             case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs: startPeering()
             case .waitingUpThru: membersKnown()
-            case .peered, .leasing, .active: recoveryPeersChanged()
+            case .peered, .leasing, .active:
+                recoveryPeersChanged()
+                continueTrimming()
             default: break
             }
         }
@@ -201,6 +211,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     private func enterInterval() {
         leaveRecovery()
+        leaveTrimming()
         environment.requestActing(nil, for: id)
         environment.releaseTurn(.beingFilled, for: slot)
         peering = Peering()
@@ -268,7 +279,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         guard message.interval == interval else { return }
         switch message.body {
         case .replicate(let entry, let operations, let trimTo):
-            replicate(entry, operations, trimTo: trimTo, from: from)
+            replicate(CollectionOfOne(entry), operations, trimTo: trimTo, from: from)
+        case .replicateTogether(let entries, let operations, let trimTo):
+            replicate(entries, operations, trimTo: trimTo, from: from)
         case .replicated(let version, let isFull):
             if phase == .active { memberCommitted(from, version, isFull: isFull) }
         case .queryInfo, .queryLog:
@@ -353,8 +366,11 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     }
 
     /// The version of an object in this copy; zero when it is not there.
-    func version(of object: ObjectID) -> Version {
-        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.version) ?? .zero
+    func version(of object: ObjectID) -> Version { objectInfo(of: object).version }
+
+    /// The version, and what is more than usual about an object in this copy.
+    func objectInfo(of object: ObjectID) -> (version: Version, flags: ObjectFlags) {
+        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.decoded) ?? (.zero, [])
     }
 
     /// Cheap relations that hold after every event.

@@ -85,9 +85,9 @@ extension OSDCore: GroupEnvironment {
         ask { () throws(StoreError) in try environment.store.list(range, after: after, limit: limit) } ?? []
     }
 
-    public func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue] {
+    public func groupKeys(_ group: PGID, from: Bytes, to: Bytes, limit: Int) -> [KeyValue] {
         ask { () throws(StoreError) in
-            try environment.store.groupKeys(group, from: from, to: to, limit: Int.max)
+            try environment.store.groupKeys(group, from: from, to: to, limit: limit)
         } ?? []
     }
 }

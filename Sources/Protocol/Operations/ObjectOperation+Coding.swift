@@ -5,6 +5,8 @@ extension ObjectOperation {
         case read = 1, stat, getAttribute, getOmap, listOmap, listWatchers, assertExists, compareOmap
         case create, write, writeFull, zero, truncate, remove, setAttribute, setOmap, removeOmap, watch, unwatch
         case listObjects
+        case rollback = 100
+        case listSnaps
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -67,6 +69,10 @@ extension ObjectOperation {
         case .unwatch(let cookie):
             tag(.unwatch, &writer)
             writer.writeU64(cookie)
+        case .rollback(let snap):
+            tag(.rollback, &writer)
+            writer.writeU64(snap.rawValue)
+        case .listSnaps: tag(.listSnaps, &writer)
         case .listObjects(let after, let prefix, let limit):
             tag(.listObjects, &writer)
             writer.writeOptional(after) { $1.encode(into: &$0) }
@@ -87,6 +93,7 @@ extension ObjectOperation {
             try StorageLimits.check(offset: offset, length: UInt64(length))
             self = .read(offset: offset, length: length)
         case .stat: self = .stat
+        case .listSnaps: self = .listSnaps
         case .getAttribute: self = .getAttribute(name: try reader.readString(atMost: StorageLimits.attributeName))
         case .getOmap: self = .getOmap(keys: try Self.keys(from: &reader))
         case .listOmap:
@@ -141,12 +148,16 @@ extension ObjectOperation {
         case .watch:
             return .watch(cookie: try reader.readU64(), timeoutMilliseconds: try reader.readU32())
         case .unwatch: return .unwatch(cookie: try reader.readU64())
+        case .rollback:
+            let snap = SnapID(try reader.readU64())
+            guard snap > .none, snap <= .last else { throw WireError("a rollback to snapshot \(snap)") }
+            return .rollback(to: snap)
         case .listObjects:
             let after = try reader.readOptional { r throws(WireError) in try ObjectID(from: &r) }
             let prefix = try reader.readBytes(atMost: ObjectName.limit)
             return .listObjects(
                 after: after, prefix: prefix, limit: min(try reader.readU32(), OperationLimits.listing))
-        case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap:
+        case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap, .listSnaps:
             preconditionFailure("\(tag) is decoded before")
         }
     }

@@ -40,6 +40,10 @@ public enum ObjectOperation: Sendable, Equatable {
     /// `timeoutMilliseconds`.
     case watch(cookie: UInt64, timeoutMilliseconds: UInt32)
     case unwatch(cookie: UInt64)
+    /// Makes the object what it was at a snapshot; one that did not exist then is removed. Must be the only step.
+    case rollback(to: SnapID)
+    /// Output: the versions that there are of the object, see `ObjectSnapshots`; also of one that was removed and has some.
+    case listSnaps
 
     /// An operation on a placement group rather than an object: its objects after `after` in storage order.
     /// Output: array of names, then an optional object to go on from.
@@ -48,9 +52,11 @@ public enum ObjectOperation: Sendable, Equatable {
     /// True when it changes the object, so that it must be ordered, logged and replicated.
     public var isWrite: Bool {
         switch self {
-        case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap, .listObjects:
+        case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap, .listObjects,
+            .listSnaps:
             false
-        case .create, .write, .writeFull, .zero, .truncate, .remove, .setAttribute, .setOmap, .removeOmap, .watch,
+        case .rollback, .create, .write, .writeFull, .zero, .truncate, .remove, .setAttribute, .setOmap, .removeOmap,
+            .watch,
             .unwatch:
             true
         }
