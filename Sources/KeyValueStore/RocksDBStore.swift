@@ -21,6 +21,7 @@ public final class RocksDBStore: KeyValueStore {
         public init() {}
     }
 
+    private let ballast: Ballast
     private let handle: OpaquePointer
     private let readOptions = rocksdb_readoptions_create()
     private let loggedSync = rocksdb_writeoptions_create()
@@ -56,6 +57,8 @@ public final class RocksDBStore: KeyValueStore {
         rocksdb_block_based_options_set_filter_policy(table, filter)
         rocksdb_options_set_block_based_table_factory(settings, table)
 
+        ballast = Ballast(path: directory + "/ballast")
+        ballast.giveUpIfFull()
         var message: UnsafeMutablePointer<CChar>?
         let opened = rocksdb_open(settings, directory, &message)
         if let message {
@@ -84,6 +87,7 @@ public final class RocksDBStore: KeyValueStore {
 
     /// Removes the store in `directory`; none is no error.
     public static func destroy(directory: String) throws(KeyValueError) {
+        unlink(directory + "/ballast")
         let settings = rocksdb_options_create()
         defer { rocksdb_options_destroy(settings) }
         var message: UnsafeMutablePointer<CChar>?
@@ -139,6 +143,9 @@ public final class RocksDBStore: KeyValueStore {
 
     /// Asks that thread.
     public func pollFlush() -> FlushState { flusher.poll() }
+
+    /// Makes the ballast file, or removes it.
+    public func holdReserve(_ bytes: Int) { ballast.hold(bytes) }
 
     /// Flushes and waits, also for one that was begun.
     public func flush() throws(KeyValueError) {

@@ -20,10 +20,6 @@ final class Batch {
     var tokens: [UInt64] = []
     var keyBatches: [KeyBatch] = []
     var keyBytes = 0
-    /// Every change of a key in the batch, in order.
-    var changes: [KeyChange] = []
-    /// Ranges of keys that the batch removes, each with the number of changes before it.
-    var removedRanges: [(position: Int, range: KeyRange)] = []
     var blocks: [Block] = []
     /// Blocks written straight to fresh units.
     var beside: [BlockEntry] = []

@@ -73,12 +73,13 @@ struct NewerChanges {
     var changes: [KeyChange] = []
     var removed = KeyRanges()
 
-    /// Puts what is newer still on top.
-    mutating func add(_ newer: [KeyChange], removed ranges: [KeyRange]) {
+    /// Puts on top what a newer table has of the keys in `lower ..< upper`.
+    mutating func add(_ newer: KeyTable, from lower: Bytes, to upper: Bytes) {
+        let ranges = newer.removedRanges(from: lower, to: upper)
         if !ranges.isEmpty {
             changes.removeAll { change in ranges.contains { $0.contains(change.key) } }
             for range in ranges { removed.insert(range) }
         }
-        changes = merged(changes, newer)
+        changes = merged(changes, newer.changes(from: lower, to: upper))
     }
 }

@@ -29,49 +29,47 @@ extension ObjectStore {
             let object = try existing(id)
             object.record?.mayHaveOmap = true
             let number = number(of: object)
-            for entry in entries { put(StoreKeys.omap(number, entry.key), entry.value.compacted(), batch, &writer) }
+            for entry in entries { put(StoreKeys.omap(number, entry.key), entry.value.compacted(), &writer) }
         case .removeOmap(let id, let keys):
             guard let number = try cached(id).record?.number else { return }
-            for key in keys { removeKey(StoreKeys.omap(number, key), batch, &writer) }
+            for key in keys { removeKey(StoreKeys.omap(number, key), &writer) }
         case .removeOmapRange(let id, let from, let to):
             guard let record = try cached(id).record, record.mayHaveOmap else { return }
             let end = StoreKeys.end(ofPrefix: StoreKeys.omap(record.number, .empty))
             try removeKeys(
                 from: StoreKeys.omap(record.number, from), to: to.map { StoreKeys.omap(record.number, $0) } ?? end,
-                batch, &writer)
+                &writer)
         case .clone(let id, let target):
             try clone(id, to: target, batch, &writer)
         case .cloneRange(let id, let target, let offset, let length, let at):
             try cloneRange(id, to: target, offset: offset, length: length, at: at, batch)
         case .clearOmap(let id):
-            try clearOmap(try cached(id), batch, &writer)
+            try clearOmap(try cached(id), &writer)
         case .setGroupKeys(let group, let entries):
-            for entry in entries { put(StoreKeys.group(group, entry.key), entry.value.compacted(), batch, &writer) }
+            for entry in entries { put(StoreKeys.group(group, entry.key), entry.value.compacted(), &writer) }
         case .removeGroupKeys(let group, let from, let to):
-            try removeKeys(from: StoreKeys.group(group, from), to: StoreKeys.group(group, to), batch, &writer)
+            try removeKeys(from: StoreKeys.group(group, from), to: StoreKeys.group(group, to), &writer)
         case .removeGroup(let group):
             let prefix = StoreKeys.group(group, .empty)
-            try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), batch, &writer)
+            try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), &writer)
         }
     }
 
     // MARK: - Keys
 
-    func put(_ key: Bytes, _ value: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: value, lsn: batch.lsn, position: batch.changes.count)
-        batch.changes.append(KeyChange(key: key, value: value))
+    func put(_ key: Bytes, _ value: Bytes, _ writer: inout KeyBatchWriter) {
+        young.table.set(key, value)
         writer.put(key, value)
     }
 
-    func removeKey(_ key: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter) {
-        overlay[key] = OverlayEntry(value: nil, lsn: batch.lsn, position: batch.changes.count)
-        batch.changes.append(KeyChange(key: key, value: nil))
+    func removeKey(_ key: Bytes, _ writer: inout KeyBatchWriter) {
+        young.table.set(key, nil)
         writer.remove(key)
     }
 
     /// Removes the keys of the range: a few of them one by one, which costs the metadata store least; many as a range, so that
     /// what is logged does not depend on their number.
-    private func removeKeys(from lower: Bytes, to upper: Bytes, _ batch: Batch, _ writer: inout KeyBatchWriter)
+    private func removeKeys(from lower: Bytes, to upper: Bytes, _ writer: inout KeyBatchWriter)
         throws(StoreError)
     {
         guard lower < upper else { return }
@@ -81,20 +79,17 @@ extension ObjectStore {
             return found.count <= StoreLimits.keysRemovedSingly
         }
         guard found.count > StoreLimits.keysRemovedSingly else {
-            for key in found { removeKey(key, batch, &writer) }
+            for key in found { removeKey(key, &writer) }
             return
         }
-        let range = KeyRange(lower, upper)
-        for key in overlay.keys.filter(range.contains) { overlay[key] = nil }
-        overlayRanges.append((batch.lsn, range))
-        batch.removedRanges.append((batch.changes.count, range))
+        young.table.removeRange(KeyRange(lower, upper))
         writer.removeRange(lower, upper)
     }
 
-    private func clearOmap(_ object: CachedObject, _ batch: Batch, _ writer: inout KeyBatchWriter) throws(StoreError) {
+    private func clearOmap(_ object: CachedObject, _ writer: inout KeyBatchWriter) throws(StoreError) {
         guard let record = object.record, record.mayHaveOmap else { return }
         let prefix = StoreKeys.omap(record.number, .empty)
-        try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), batch, &writer)
+        try removeKeys(from: prefix, to: StoreKeys.end(ofPrefix: prefix), &writer)
         object.record?.mayHaveOmap = false
         markChanged(object)
     }
@@ -137,12 +132,12 @@ extension ObjectStore {
                 for index in object.changedUnits {
                     let key = StoreKeys.unit(record.number, UInt32(index))
                     if let unit = object.unit(index) {
-                        put(key, unit.encoded(), batch, &writer)
+                        put(key, unit.encoded(), &writer)
                     } else {
-                        removeKey(key, batch, &writer)
+                        removeKey(key, &writer)
                     }
                 }
-                if object.recordChanged { put(object.key, record.encoded(), batch, &writer) }
+                if object.recordChanged { put(object.key, record.encoded(), &writer) }
             }
             if object.units.count != object.countedUnits { countUnits(of: object) }
             object.changedUnits.removeAll(keepingCapacity: true)
@@ -157,17 +152,17 @@ extension ObjectStore {
         let object = try cached(id)
         guard let record = object.record else { return }
         try loadUnits(object)
-        try clearOmap(object, batch, &writer)
+        try clearOmap(object, &writer)
         for (index, unit) in object.units.enumerated() {
             guard let unit else { continue }
             release(unit.place, batch)
-            removeKey(StoreKeys.unit(record.number, UInt32(index)), batch, &writer)
+            removeKey(StoreKeys.unit(record.number, UInt32(index)), &writer)
         }
         // Units that were punched out earlier in this transaction have their old keys still.
         for index in object.changedUnits where object.unit(index) == nil {
-            removeKey(StoreKeys.unit(record.number, UInt32(index)), batch, &writer)
+            removeKey(StoreKeys.unit(record.number, UInt32(index)), &writer)
         }
-        removeKey(object.key, batch, &writer)
+        removeKey(object.key, &writer)
         object.record = nil
         object.units = []
         object.changedUnits = []

@@ -48,14 +48,17 @@ extension ObjectStore {
         case .idle:
             guard
                 checkpointRequested || journalFree < superblock.journalLength / 2
-                    || settled.count > StoreLimits.settledKeys
+                    || young.table.count > StoreLimits.settledKeys
             else { return }
+            if closed.isEmpty { closeGeneration() }
+            guard let oldest = closed.first else {
+                checkpointRequested = false
+                return
+            }
+            // It begins when the last record of the generation is committed.
+            guard let target = oldest.end else { return }
             checkpointRequested = false
-            guard committed.lsn > superblock.position.lsn else { return }
-            let target = committed
-            precondition(settling.isEmpty, "a checkpoint begins with \(settling.count) keys of the last one")
-            swap(&settling, &settled)
-            checkpointRemaining = dirty.values.reduce(0) { $0 + ($1.isDropped ? 0 : 1) }
+            checkpointRemaining = dirty.values.reduce(0) { $0 + ($1.lsn < target.lsn && !$1.isDropped ? 1 : 0) }
             checkpointPace = (head.offset, checkpointRemaining, homeBlocksBegun)
             if durableMark < target.lsn - 1 {
                 checkpoint = .writingMark(target, writeSuperblock(position: superblock.position))
@@ -69,7 +72,9 @@ extension ObjectStore {
                 dirty.values.allSatisfy { $0.lsn >= target.lsn || $0.isDropped }, "blocks before \(target) are not home"
             )
             device.flush(tag: IOTag(.flush, 0))
-            let changes = settling
+            closed[0].table.set(
+                StoreKeys.binding, Binding(store: superblock.identity.store, lsn: target.lsn).encoded())
+            let changes = closed[0].table
             keys.beginFlush(of: { [changes.encoded()] })
             checkpoint = .flushing(target, deviceDone: false, keysDone: false)
         case .flushing(let target, let deviceDone, false):
@@ -77,12 +82,21 @@ extension ObjectStore {
             case .idle, .running: return
             case .failed(let error): stop(StoreError(.failed, error.description))
             case .done:
-                settling = KeyTable()
+                closed.removeFirst()
                 continueFlushing(target, deviceDone: deviceDone, keysDone: true)
             }
         case .flushing, .writingSuperblock, .writingMark:
             break
         }
+    }
+
+    /// Ends the generation of keys that takes changes, unless nothing has changed.
+    func closeGeneration() {
+        closeBatch()
+        guard let last = young.lastLSN else { return }
+        if committed.lsn == last + 1 { young.end = committed }
+        closed.append(young)
+        young = KeyGeneration()
     }
 
     func completeFlush() {

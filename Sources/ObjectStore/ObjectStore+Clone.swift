@@ -29,7 +29,7 @@ extension ObjectStore {
             for entry in try entries(
                 from: prefix, to: StoreKeys.end(ofPrefix: prefix), prefix: StoreKeys.omapPrefix, limit: .max)
             {
-                put(StoreKeys.omap(number, entry.key), entry.value.compacted(), batch, &writer)
+                put(StoreKeys.omap(number, entry.key), entry.value.compacted(), &writer)
             }
         }
         for (index, unit) in source.units.enumerated() {
@@ -108,7 +108,7 @@ extension ObjectStore {
             content.unsound = load(before, content.present, of: owner, index, into: buffer)
             (buffer.base + start).initializeMemory(as: UInt8.self, repeating: 0, count: count)
         }
-        try copyRange(source, from: from, count: count, to: start, of: buffer, &content)
+        copyRange(source, from: from, count: count, to: start, of: buffer, &content)
         if content.present == 0 {
             if let before = copy.unit(index) {
                 release(before.place, batch)
@@ -122,7 +122,7 @@ extension ObjectStore {
     /// Copies bytes of the source to `start` of `buffer`, and notes which of its blocks get any.
     private func copyRange(
         _ source: Source, from: UInt64, count: Int, to start: Int, of buffer: BlockBuffer, _ content: inout UnitContent
-    ) throws(StoreError) {
+    ) {
         let unitSize = UInt64(StoreLimits.unitSize), blockSize = StoreLimits.blockSize
         let piece = BlockBuffer(count: StoreLimits.unitSize, from: buffers)
         var at = from
@@ -203,9 +203,9 @@ extension ObjectStore {
         for place in Set(changedShares).sorted() {
             let count = units.references(place)
             if count > 1 {
-                put(StoreKeys.references(place), Bytes.encoding(capacity: 4) { $0.writeU32(count) }, batch, &writer)
+                put(StoreKeys.references(place), Bytes.encoding(capacity: 4) { $0.writeU32(count) }, &writer)
             } else {
-                removeKey(StoreKeys.references(place), batch, &writer)
+                removeKey(StoreKeys.references(place), &writer)
             }
         }
         changedShares.removeAll(keepingCapacity: true)

@@ -126,14 +126,13 @@ extension ObjectStore {
         }
     }
 
-    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go where reads find
-    /// them.
+    /// The record and everything before it is durable: tells the owner, and lets keys and blocks go on their way.
     private func commit(_ batch: Batch) {
         for token in batch.tokens { completions.append(.committed(token)) }
         committed = batch.end
         committedNextObject = batch.nextObject
         durableMark = max(durableMark, batch.mark)
-        settleKeys(of: batch)
+        for index in closed.indices where closed[index].lastLSN == batch.lsn { closed[index].end = batch.end }
         for entry in batch.beside where uncommitted[entry.block]?.lsn == batch.lsn { uncommitted[entry.block] = nil }
         for block in batch.blocks {
             let number = block.entry.block
@@ -144,22 +143,6 @@ extension ObjectStore {
             dropDirty(unit)
             pendingFree.append((batch.lsn, unit))
         }
-    }
-
-    /// The batch's changes of keys leave the overlay and wait for the next checkpoint.
-    private func settleKeys(of batch: Batch) {
-        var ranges = batch.removedRanges[...]
-        if !ranges.isEmpty { overlayRanges.removeAll { $0.lsn == batch.lsn } }
-        for (n, change) in batch.changes.enumerated() {
-            while let next = ranges.first, next.position == n { settled.removeRange(ranges.removeFirst().range) }
-            if let index = overlay.index(forKey: change.key), overlay.values[index].lsn == batch.lsn {
-                // What the batch itself supersedes never was for anyone to see.
-                guard overlay.values[index].position == n else { continue }
-                overlay.remove(at: index)
-            }
-            settled.set(change.key, change.value)
-        }
-        for next in ranges { settled.removeRange(next.range) }
     }
 
     private func becomeDirty(_ block: UInt64, lsn: UInt64, _ content: BlockReference) {
@@ -200,6 +183,11 @@ extension ObjectStore {
 
     /// Begins writes of dirty blocks, oldest first, while there are more than may wait or a checkpoint wants them.
     func writeHome() {
+        if dirty.isEmpty, !dirtyQueue.isEmpty || !dirtyAgain.isEmpty {
+            // All were freed before they went anywhere.
+            dirtyQueue = Queue()
+            dirtyAgain = Queue()
+        }
         guard homeWrites.count <= StoreLimits.homeWritesInFlight - StoreLimits.homeWriteBurst else { return }
         let wanted = homeBlocksWanted
         guard wanted > 0 else { return }

@@ -14,6 +14,10 @@ extension ObjectStore {
         precondition(
             journal >= StoreLimits.smallestJournal && journal <= StoreLimits.largestJournal,
             "a journal of \(journal) bytes")
+        if let capacity = options.capacity, capacity.rawValue < unitSize {
+            throw StoreError(
+                .noSpace, "a store of \(capacity.rawValue) bytes holds nothing: give it at least \(unitSize)")
+        }
         let superblock = Superblock(
             identity: identity, journalLength: journal,
             capacity: (options.capacity?.rawValue ?? 0) / unitSize * unitSize, salt: options.salt)

@@ -53,6 +53,13 @@ extension ObjectStore {
         let all = device.growable
         let reserve = min(StoreLimits.largestReserve, (allocatedBytes + all) / StoreLimits.reserveShare)
         growable = all - min(all, reserve)
+        // Data leaves that much: others, or the metadata store itself, have taken it.
+        isMetadataShort = all < reserve / 4
+        if all < reserve / 2 {
+            keys.holdReserve(0)
+        } else if all >= reserve {
+            keys.holdReserve(Int(min(reserve / StoreLimits.ballastShare, StoreLimits.largestBallast)))
+        }
     }
 
     private func takeUnits() {
@@ -112,23 +119,101 @@ extension ObjectStore {
             total: total, used: used, available: total > used ? total - used : 0, allocated: allocatedBytes)
     }
 
+    /// How full the store is, in the steps that the cluster acts on.
+    public var fullness: StoreFullness {
+        let usage = usage
+        if isMetadataShort || usage.used >= limit(for: .client, of: usage.total) { return .full }
+        let share = Double(usage.used) / Double(max(1, usage.total))
+        if share >= StoreLimits.backfillfullRatio { return .backfillfull }
+        return share >= StoreLimits.nearfullRatio ? .nearfull : .ok
+    }
+
+    /// The bytes in use up to which a class may fill the store. Clients and recovery leave a share of it, and at least enough
+    /// for what is on its way when an OSD is found full.
+    private func limit(for space: SpaceClass, of total: UInt64) -> UInt64 {
+        let reserve = min(total / StoreLimits.clientReserveShare, StoreLimits.largestClientReserve)
+        switch space {
+        case .client: return total - max(reserve, UInt64(Double(total) * (1 - StoreLimits.fullRatio)))
+        case .recovery: return total - max(reserve / 2, UInt64(Double(total) * (1 - StoreLimits.recoveryRatio)))
+        case .essential: return total
+        }
+    }
+
     /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to
-    /// whoever asked for it. Counts a whole unit for every piece's ends.
+    /// whoever asked for it. Counts a whole unit for every piece's ends. Pieces are the ranges written, zeroed, cut off and
+    /// cloned: any of them may take a unit of its own where it shared one.
     ///
     /// True is a promise for the next transaction: the space is physically there. It costs no system call but where
     /// growth ahead of use has not kept up, and then waits for it.
     public func canAccept(_ bytes: Int, writes: Int = 1, as space: SpaceClass = .client) -> Bool {
         let usage = usage
         let needed = UInt64(bytes + writes * 2 * StoreLimits.unitSize)
-        guard needed <= usage.available else { return false }
-        let ratio =
-            switch space {
-            case .client: StoreLimits.fullRatio
-            case .recovery: StoreLimits.recoveryRatio
-            case .essential: 1.0
-            }
-        guard Double(usage.used + needed) <= Double(usage.total) * ratio else { return false }
+        guard needed <= usage.available, usage.used + needed <= limit(for: space, of: usage.total) else { return false }
+        guard !isMetadataShort || space == .essential else { return false }
         return freeBytes >= needed || gain(needed)
+    }
+
+    /// The same for a transaction.
+    public func canAccept(_ transaction: Transaction, as space: SpaceClass = .client) -> Bool {
+        let (bytes, pieces) = transaction.spaceNeeded
+        return canAccept(bytes, writes: pieces, as: space)
+    }
+
+    /// Refuses a transaction that would not find the units it may need, before any of it is applied or logged.
+    func checkSpace(for transaction: Transaction) throws(StoreError) {
+        let (bytes, pieces) = transaction.spaceNeeded
+        let needed = UInt64(bytes + pieces * 2 * StoreLimits.unitSize)
+        guard pieces > 0, freeBytes < needed, !gain(needed), freeBytes < least(of: transaction) else { return }
+        throw StoreError(
+            .noSpace,
+            "no space left: \(bytes) bytes were to be stored and \(freeBytes) are free; nothing of it was logged. Add OSDs or "
+                + "free space on the file system, and start this one again")
+    }
+
+    /// Bytes of the units that a transaction needs when parts of units that its objects have to themselves are overwritten in
+    /// place.
+    private func least(of transaction: Transaction) -> UInt64 {
+        let unitSize = StoreLimits.unitSize
+        var units = 0
+        for operation in transaction.operations {
+            switch operation {
+            case .write(let id, let offset, let data):
+                let object = try? cached(id)
+                if let object { try? loadUnits(object) }
+                units += unitsNeeded(object, from: Int(offset), to: Int(offset) + data.count)
+            case .zero(let id, let offset, let length):
+                let object = try? cached(id)
+                if let object { try? loadUnits(object) }
+                units += edgesShared(object, [Int(offset), Int(offset + length)])
+            case .truncate(let id, let size):
+                let object = try? cached(id)
+                if let object { try? loadUnits(object) }
+                units += edgesShared(object, [Int(size)])
+            case .cloneRange(_, _, _, let length, _):
+                units += Int(length) / unitSize + 2
+            default: break
+            }
+        }
+        return UInt64(units * unitSize)
+    }
+
+    private func unitsNeeded(_ object: CachedObject?, from start: Int, to end: Int) -> Int {
+        let unitSize = StoreLimits.unitSize
+        guard start < end else { return 0 }
+        var count = 0
+        for index in start / unitSize...(end - 1) / unitSize {
+            let isWhole = start <= index * unitSize && end >= (index + 1) * unitSize
+            let own = object?.unit(index).map { !units.isShared($0.place) } ?? false
+            if isWhole || !own { count += 1 }
+        }
+        return count
+    }
+
+    private func edgesShared(_ object: CachedObject?, _ edges: [Int]) -> Int {
+        edges.count { edge in
+            edge % StoreLimits.blockSize != 0
+                && object?.unit(edge / StoreLimits.unitSize).map { units.isShared($0.place) } ?? false
+        }
     }
 
     private var freeBytes: UInt64 { UInt64(units.free * StoreLimits.unitSize) }

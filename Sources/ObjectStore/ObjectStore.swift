@@ -11,14 +11,14 @@ import Wire
 ///
 /// How a write travels: `submit` applies the transaction to the objects in memory and gathers the resulting keys, and
 /// the blocks, in a `Batch`. `endOfTurn` writes the batch as one journal record, durably (group commit). When record
-/// and data are complete, in the order of LSNs, it is committed: the owner hears, the keys wait in memory (`settled`) for
-/// the metadata store, and the blocks (`dirty`) for their home location. A checkpoint writes both, the keys without the
+/// and data are complete, in the order of LSNs, it is committed: the owner hears, and the blocks (`dirty`) wait for their
+/// home location as the keys (`young`, `closed`) do for the metadata store. A checkpoint writes both, the keys without the
 /// metadata store's log, flushes device and metadata store, and then moves the start of replay in the superblock, which
 /// frees the journal.
 ///
 /// Invariants:
-/// - `overlay` and `uncommitted` hold exactly what is submitted and not committed; `settled`, `settling`, the metadata
-///   store and `dirty` never do.
+/// - `uncommitted` holds exactly the blocks that are submitted and not committed; `dirty` never does, and a generation of keys
+///   goes to the metadata store only when all of it is committed.
 /// - A block goes home, and a freed unit is used again, only when `durableMark` has reached its LSN (see `RecordHeader`).
 /// - At most one write per home location is in flight, and a unit with one is not used again.
 /// - Nothing is told committed that a restart would not replay.
@@ -60,23 +60,15 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var chunkUsed = 0
 
     // What is newer than the metadata store and the home locations.
-    struct OverlayEntry {
-        var value: Bytes?
-        var lsn: UInt64
-        /// Which of its batch's changes it is.
-        var position: Int
-    }
-    var overlay: [Bytes: OverlayEntry] = [:]
-    /// Ranges of keys that what is submitted removes; what was in the overlay then has left it.
-    var overlayRanges: [(lsn: UInt64, range: KeyRange)] = []
     struct UncommittedBlock {
         var lsn: UInt64
         var content: BlockReference
     }
     var uncommitted: [UInt64: UncommittedBlock] = [:]
-    /// Committed changes of keys since the last checkpoint began, and those that the checkpoint under way writes.
-    var settled = KeyTable()
-    var settling = KeyTable()
+    /// Changes of keys, submitted or committed, that no checkpoint has begun to write.
+    var young = KeyGeneration()
+    /// Those before, in order. A checkpoint writes the first.
+    var closed: [KeyGeneration] = []
     var dirty: [UInt64: DirtyBlock] = [:]
     /// Dirty blocks in order of LSN, and those whose write home had to wait for an older one.
     var dirtyQueue = Queue<(block: UInt64, lsn: UInt64)>()
@@ -92,6 +84,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var pendingFree = Queue<(lsn: UInt64, unit: UInt32)>()
     var isGrowing = false
     var growable: UInt64 = 0
+    /// The file system has not even left what the metadata store must have to go on.
+    var isMetadataShort = false
 
     // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes
     // the older.
@@ -143,10 +137,12 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed
     /// is visible to every read from now on.
     ///
-    /// The caller has asked `canAccept`; a transaction that finds no space stops the store, as a failed write does.
+    /// The caller has asked `canAccept`. A transaction that would find no space stops the store, with nothing of it logged or
+    /// changed: its owner leaves the cluster with that reason, and a restart finds everything that was committed.
     public func submit(_ transaction: Transaction, token: UInt64) {
         guard stopReason == nil else { return }
         do throws(StoreError) {
+            if units.free < StoreLimits.plentyOfUnits { try checkSpace(for: transaction) }
             let batch = gathering ?? beginBatch()
             var writer = KeyBatchWriter(capacity: 1024)
             for operation in transaction.operations { try apply(operation, to: batch, &writer) }
@@ -219,6 +215,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         guard let batch = gathering else { return }
         waiting.append(batch)
         gathering = nil
+        young.take(batch)
+        // Whatever waits to be written, the records of one generation fit into the journal, so that it can be checkpointed.
+        if young.recordBytes >= superblock.journalLength / 2 { closeGeneration() }
     }
 
     /// Does whatever has become possible and submits it to the device once.

@@ -48,6 +48,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
 
     /// Replays, and returns the superblock that the store goes on with, written durably.
     mutating func run() throws(StoreError) -> Superblock {
+        try checkBinding()
         let records = try completeRecords()
         let end = records.last?.end ?? superblock.position
         counters.replayedRecords = UInt64(records.count)
@@ -82,6 +83,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         }
         try writeHome(newest)
         try attempt { () throws(DeviceError) in try device.flushNow() }
+        changes.set(StoreKeys.binding, Binding(store: superblock.identity.store, lsn: end.lsn).encoded())
         do throws(KeyValueError) {
             try keys.write([changes.encoded()], .atFlush)
             try keys.flush()
@@ -92,6 +94,29 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         superblock.incarnation += 1
         try writeSuperblock()
         return superblock
+    }
+
+    /// The metadata store has all that the superblock says it has. Before the first start it has nothing.
+    private func checkBinding() throws(StoreError) {
+        var found: Binding?
+        do {
+            if let bytes = try keys.value(StoreKeys.binding) { found = try Binding(bytes) }
+        } catch let error as KeyValueError {
+            throw StoreError(.failed, error.description)
+        } catch {
+            throw StoreError(.failed, "metadata store: binding: \(error)")
+        }
+        guard found != nil || superblock.incarnation > 1 else { return }
+        guard let found, found.store == superblock.identity.store else {
+            throw StoreError(
+                .foreign, "the metadata store belongs to another store than the block file: put the right one back")
+        }
+        guard found.lsn >= superblock.position.lsn else {
+            throw StoreError(
+                .failed,
+                "the metadata store is older than the block file: it ends before record \(found.lsn), the journal begins with "
+                    + "\(superblock.position.lsn). Recreate this OSD from its peers")
+        }
     }
 
     private mutating func writeSuperblock() throws(StoreError) {

@@ -9,6 +9,7 @@ import Wire
 /// | `U` object number, index of the unit (u32) | `UnitRecord` |
 /// | `M` object number, key | omap value |
 /// | `R` unit number (u32) | how many refer to it (u32), if more than one |
+/// | `S` | `Binding`: whose keys these are |
 /// | `G` pool, seed, key | value of a group |
 ///
 /// Objects lie in the order of `ObjectID`: a placement group is one range. In names the byte 0 is written as 0 255 and
@@ -19,8 +20,10 @@ enum StoreKeys {
     static let omapTag = UInt8(ascii: "M")
     static let referencesTag = UInt8(ascii: "R")
     static let groupTag = UInt8(ascii: "G")
+    static let bindingTag = UInt8(ascii: "S")
+    static let binding = Bytes([bindingTag])
     /// All kinds of keys that there are.
-    static let tags = [objectTag, unitTag, omapTag, referencesTag, groupTag]
+    static let tags = [bindingTag, objectTag, unitTag, omapTag, referencesTag, groupTag]
 
     private static func tagged(_ tag: UInt8, _ capacity: Int, _ body: (inout ByteWriter) -> Void) -> Bytes {
         Bytes.encoding(capacity: capacity) { writer in
@@ -171,5 +174,36 @@ enum StoreKeys {
             bytes.removeLast()
         }
         return Bytes(bytes)
+    }
+}
+
+/// What binds the metadata store to the device: written with every checkpoint's keys, before the superblock says that they are
+/// there. Keys of another store, or an old copy of these, are noticed by it.
+///
+/// | bytes | what |
+/// |---|---|
+/// | 16 | store |
+/// | 8 | LSN from which on the journal has what these keys have not |
+struct Binding: Equatable {
+    var store: UniqueID
+    var lsn: UInt64
+
+    init(store: UniqueID, lsn: UInt64) {
+        self.store = store
+        self.lsn = lsn
+    }
+
+    init(_ bytes: Bytes) throws(WireError) {
+        var reader = ByteReader(bytes)
+        store = try UniqueID(from: &reader)
+        lsn = try reader.readU64()
+        try reader.expectEnd()
+    }
+
+    func encoded() -> Bytes {
+        Bytes.encoding(capacity: 24) { writer in
+            store.encode(into: &writer)
+            writer.writeU64(lsn)
+        }
     }
 }

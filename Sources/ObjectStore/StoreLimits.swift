@@ -45,10 +45,21 @@ public enum StoreLimits {
     /// been given to another object since the read was issued.
     static let readAttempts = 3
 
+    /// Share of the store above which it is worth a warning.
+    public static let nearfullRatio = 0.85
+    /// Share of the store above which no copies are moved to it.
+    public static let backfillfullRatio = 0.90
     /// Share of the store that clients may fill.
     public static let fullRatio = 0.95
     /// Share of the store that recovery may fill.
     public static let recoveryRatio = 0.97
+
+    /// What clients leave free at least, whatever their share: one part of the store in so many, at most so many bytes. That
+    /// much may be on its way to an OSD before its primaries hear that it is full. Recovery leaves half.
+    static let clientReserveShare: UInt64 = 16
+    static let largestClientReserve: UInt64 = 256 << 20
+    /// With more units free than this no transaction can find too few: it is more than requests may carry.
+    static let plentyOfUnits = 4096
 
     /// Above this share a freed unit is worth a checkpoint of its own.
     static let eagerRatio = 0.90
@@ -57,11 +68,16 @@ public enum StoreLimits {
     static let reserveShare: UInt64 = 32
     static let largestReserve: UInt64 = 512 << 20
 
+    /// The part of that reserve that the metadata store keeps in a file until the rest runs short, at most so many bytes.
+    static let ballastShare: UInt64 = 4
+    static let largestBallast: UInt64 = 64 << 20
+
     /// Stops when the relations do not hold; called once at open and at format.
     static func check() {
         precondition(unitSize == blockSize * blocksPerUnit, "a unit is \(blocksPerUnit) blocks")
         precondition(UInt64(superblockOffsets.count * blockSize) <= journalStart, "superblocks before the journal")
         precondition(smallestJournal <= defaultJournal && defaultJournal <= largestJournal, "journal sizes")
+        precondition(nearfullRatio < backfillfullRatio && backfillfullRatio < fullRatio, "ratios")
         precondition(eagerRatio < fullRatio && fullRatio < recoveryRatio && recoveryRatio < 1, "ratios")
         precondition(largestPooled & (largestPooled - 1) == 0 && largestPooled <= pooledBytes, "pooled buffers")
         precondition(chunkSize % blockSize == 0 && besideWrite % unitSize == 0, "whole blocks")

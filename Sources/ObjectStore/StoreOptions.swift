@@ -65,6 +65,20 @@ public struct StoreUsage: Hashable, Sendable {
     public var allocated: UInt64
 }
 
+/// How full a store is for the cluster, each step from a share of it on.
+public enum StoreFullness: Int, Comparable, Sendable {
+    /// There is room.
+    case ok
+    /// Worth a warning.
+    case nearfull
+    /// No copies are moved here any more.
+    case backfillfull
+    /// Clients may only free space.
+    case full
+
+    public static func < (left: StoreFullness, right: StoreFullness) -> Bool { left.rawValue < right.rawValue }
+}
+
 /// Who wants to write, which decides how full the store may get.
 public enum SpaceClass: Sendable {
     case client

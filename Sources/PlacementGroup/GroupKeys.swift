@@ -5,7 +5,7 @@ import Wire
 ///
 /// | key | value |
 /// |---|---|
-/// | `i` | the encoded `GroupInfo` |
+/// | `i` | the encoded `GroupInfo`; its `lastUpdate` may be older than the end of the log, which counts |
 /// | `l` + version (12 bytes, big-endian) | a `LogEntry`; in version order |
 /// | `m` + encoded object | a `MissingObject` |
 /// | `r` + version (12 bytes, big-endian) | the requests that left the log when it was trimmed to that version |

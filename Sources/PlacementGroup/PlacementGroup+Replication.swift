@@ -82,22 +82,25 @@ extension PlacementGroup {
             || (recovery.fill.map { $0.target == member.osd && $0.covers(object) } ?? false)
     }
 
-    /// One transaction carries the data, the log entry and the info, on every member alike.
+    /// One transaction carries the data and the log entries, on every member alike. Where the log ends is what the info would
+    /// say of it, so the info is stored only when more of it changes.
     @inline(__always)
     private func apply(
         _ operations: Transaction, _ entries: some Collection<LogEntry>, trimTo: Version, _ purpose: CommitPurpose
     ) {
         var transaction = operations
         var keys: [KeyValue] = []
-        keys.reserveCapacity(entries.count + 1)
+        keys.reserveCapacity(entries.count)
         for entry in entries {
             log.append(entry)
             info.lastUpdate = entry.version
             keys.append(GroupKeys.entry(entry))
         }
-        if trimTo > log.tail { transaction.operations += trim(to: trimTo) }
-        keys.append(GroupKeys.entry(info))
         transaction.operations.append(.setGroupKeys(id, entries: keys))
+        if trimTo > log.tail {
+            transaction.operations += trim(to: trimTo)
+            transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
+        }
         commit(transaction, purpose)
     }
 

@@ -113,7 +113,7 @@ import Wire
         try run(&harness, [.write(ids[0], offset: 0, data: harness.workload.bytes(Int(unit)))])
         try run(&harness, [.clone(ids[0], to: ids[1])])
         var keys: [Bytes] = []
-        harness.keys.scan(from: Bytes("R"), to: Bytes("S")) { key, _ in
+        try harness.keys.scan(from: Bytes("R"), to: Bytes("S")) { key, _ in
             keys.append(key)
             return true
         }

@@ -148,10 +148,10 @@ import Wire
                 var whole = Bytes(Array(data))
                 if whole.count < 4096 { whole = Bytes(whole.array + [UInt8](repeating: 0, count: 4096 - whole.count)) }
                 let size = UInt64(model.objects[each.object]?.data.count ?? 0)
-                harness.store.submit(
+                try harness.submit(
                     Transaction([
                         .write(each.object, offset: block * 4096, data: whole), .truncate(each.object, size: size),
-                    ]), token: 1)
+                    ]))
             }
         }
         try harness.compareContents(with: model)
@@ -247,6 +247,43 @@ import Wire
         }
     }
 
+    /// Keys of another store, or a copy from before the last checkpoint, are not taken for those of this one.
+    @Test(arguments: 0..<3)
+    func metadataOfAnotherTimeOrStoreIsRefused(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let copy = SimulatedKeys()
+        for round in 0..<2 {
+            for _ in 0..<200 { try harness.event() }
+            try harness.submit(Transaction([.touch(harness.workload.objects[0])]))
+            try harness.settle()
+            harness.store.requestCheckpoint()
+            try harness.settle()
+            guard round == 0, n == 0 else { continue }
+            var writer = KeyBatchWriter()
+            try harness.keys.scan(from: .empty, to: Bytes(repeating: 255, count: 9)) { key, value in
+                writer.put(key, value)
+                return true
+            }
+            copy.write([writer.finish()], .durable)
+        }
+        harness.device.crash(using: &harness.chooser)
+        if n == 1 {
+            let other = try Harness(seed: baseSeed &+ 77)
+            try other.keys.scan(from: .empty, to: Bytes(repeating: 255, count: 9)) { key, value in
+                var writer = KeyBatchWriter()
+                writer.put(key, value)
+                copy.write([writer.finish()], .durable)
+                return true
+            }
+        }
+        #expect { try SimulatedStore.open(harness.device, copy, options: harness.options) } throws: {
+            ($0 as? StoreError)?.description.hasPrefix("the metadata store") == true
+        }
+        harness.keys.crash(using: &harness.chooser)
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        try harness.compare()
+    }
+
     /// A write or flush fails: told once, nothing is acknowledged afterwards, and a restart has all that was.
     @Test(arguments: 0..<40)
     func aFailedWriteStopsTheStoreOnce(n: Int) throws {
@@ -276,6 +313,103 @@ import Wire
         for _ in 0..<100 { try harness.event() }
         try harness.settle()
         try harness.compareRunning()
+    }
+
+    /// The metadata store fails in a flush or a read: the store stops, or says that it cannot tell, and a restart has
+    /// everything that was acknowledged.
+    @Test(arguments: 0..<40)
+    func aFailingMetadataStoreLosesNothing(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        harness.options.cachedObjects = 2
+        harness.store = try SimulatedStore.open(harness.device, harness.keys, options: harness.options)
+        for _ in 0..<harness.chooser.number(1..<600) { try harness.event() }
+        if n % 2 == 0 {
+            harness.keys.flushesUntilFailure = harness.chooser.number(0..<2)
+        } else {
+            harness.keys.readsUntilFailure = harness.chooser.number(0..<200)
+        }
+        var reason: StoreError?
+        for round in 0..<20000 where reason == nil {
+            if round % 500 == 0 { harness.store.requestCheckpoint() }
+            do { try harness.event() } catch let error as StoreError { reason = error } catch let error as Failure {
+                // A read in flight beside writes is told so.
+                guard error.description.contains("simulated failure") else { throw error }
+                reason = StoreError(.failed, error.description)
+            }
+        }
+        #expect(reason?.description.contains("simulated failure") == true)
+        try harness.crash()
+        for _ in 0..<100 { try harness.event() }
+        try harness.settle()
+        try harness.compareRunning()
+    }
+
+    /// A sector of data that cannot be read: the read names the block, and the others are there.
+    @Test(arguments: 0..<8)
+    func aBadSectorInDataIsCorruptNotData(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n))
+        let id = harness.workload.objects[0]
+        let data = harness.workload.bytes(n % 2 == 0 ? 128 << 10 : 20 << 10)
+        try harness.submit(Transaction([.write(id, offset: 0, data: data)]))
+        try harness.settle()
+        harness.store.requestCheckpoint()
+        try harness.settle()
+        let block = harness.chooser.number(0..<data.count / 4096)
+        let place = try #require(
+            offsets(
+                of: data[block * 4096..<block * 4096 + 4096], in: harness.device,
+                from: journalStart + harness.options.journalSize, step: 4096
+            ).first)
+        harness.device.unreadable = place + 512..<place + 1024
+        for each in 0..<data.count / 4096 {
+            let range = each * 4096..<each * 4096 + 4096
+            if each == block {
+                #expect { try harness.read(id, offset: UInt64(range.lowerBound), length: 4096) } throws: {
+                    ($0 as? StoreError)?.code == .corrupt(id, block: UInt64(block))
+                }
+            } else {
+                #expect(try harness.read(id, offset: UInt64(range.lowerBound), length: 4096) == data[range])
+            }
+        }
+        // A part of it merged, or the unit copied for a clone: what is not written stays unknown.
+        try harness.submit(
+            Transaction([
+                .clone(id, to: harness.workload.objects[1]),
+                .write(id, offset: UInt64(n % 4 < 2 ? block : 0) * 4096 + 5, data: Bytes("part")),
+            ]))
+        try harness.settle()
+        for each in [id, harness.workload.objects[1]] {
+            #expect(throws: StoreError.self) { try harness.read(each, offset: UInt64(block * 4096), length: 100) }
+        }
+        try harness.submit(
+            Transaction([.write(id, offset: UInt64(block * 4096), data: data[block * 4096..<block * 4096 + 4096])]))
+        harness.device.unreadable = 0..<0
+        try harness.settle()
+        #expect(try harness.read(id, offset: UInt64(block * 4096 + 4), length: 4092).count == 4092)
+    }
+
+    /// A transaction without room is refused whole: nothing of it is logged or seen again, and a restart goes on.
+    @Test(arguments: 0..<8)
+    func aTransactionWithoutRoomIsRefusedBeforeItIsLogged(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n), capacity: 12 << 20, objects: 9)
+        _ = try fill(&harness, as: .essential)
+        try harness.settle()
+        let records = harness.store.counters.records
+        let ids = harness.workload.objects
+        // What a replica is told to write; nobody has asked it.
+        let large = harness.workload.bytes(8 << 20)
+        harness.store.submit(
+            Transaction([
+                .setAttribute(ids[0], name: "a", value: Bytes("x")), .write(ids[1], offset: 0, data: large),
+            ]), token: 9999)
+        #expect(harness.store.stopReason?.code == .noSpace)
+        harness.store.endOfTurn()
+        #expect(harness.store.counters.records == records)
+        try harness.crash()
+        try harness.submit(Transaction(ids.map { .remove($0) }))
+        try harness.settle()
+        #expect(harness.store.canAccept(100_000))
+        try harness.crash()
     }
 
     /// Fills as `space` until refused, with writes of all sizes; what was accepted is committed.

@@ -100,16 +100,16 @@ import Wire
         try harness.settle()
         #expect(try harness.read(last.0, offset: last.1, length: 4096) == other)
         powerOff(&harness)
-        let units = keys("U", of: harness)
+        let units = try keys("U", of: harness)
         try #require(units.count == 2)
         harness.store = try swapped(units, in: &harness)
         #expect(throws: StoreError.self) { try harness.read(ids[0], offset: 0, length: 4096) }
         #expect(throws: StoreError.self) { try harness.read(last.0, offset: last.1, length: 4096) }
     }
 
-    private func keys(_ tag: String, of harness: Harness) -> [KeyValue] {
+    private func keys(_ tag: String, of harness: Harness) throws -> [KeyValue] {
         var result: [KeyValue] = []
-        harness.keys.scan(from: Bytes(tag), to: Bytes([tag.utf8.first! + 1])) { key, value in
+        try harness.keys.scan(from: Bytes(tag), to: Bytes([tag.utf8.first! + 1])) { key, value in
             result.append(KeyValue(key, value))
             return true
         }

@@ -64,15 +64,21 @@ final class ConnectionHandler<Handler: MessengerHandler>: ChannelInboundHandler 
     }
 
     func flush() {
-        handOver()
-        context?.flush()
+        guard let context else { return }
+        guard gathered.readableBytes > 0 else { return context.flush() }
+        context.writeAndFlush(wrapOutboundOut(gathered), promise: nil)
+        reuse()
     }
 
-    /// Gives the socket what is gathered. A large buffer is not kept for the next turn; a small one is used again, unless
-    /// the socket still has it.
+    /// Gives the socket what is gathered, to be sent with what follows.
     private func handOver() {
         guard gathered.readableBytes > 0, let context else { return }
         context.write(wrapOutboundOut(gathered), promise: nil)
+        reuse()
+    }
+
+    /// A large buffer is not kept for the next turn; a small one is used again, unless the socket still has it.
+    private func reuse() {
         if gathered.capacity > MessengerLimits.gatherBytes { gathered = ByteBuffer() } else { gathered.clear() }
     }
 

@@ -27,7 +27,7 @@ public struct Transaction: Sendable {
         case removeOmapRange(ObjectID, from: Bytes, to: Bytes?)
         case clearOmap(ObjectID)
         /// Makes the second object equal to the first as it is now, with its attributes and omap; what it was before is gone.
-        /// Data is shared until either changes. Without the first object the second is removed; onto itself nothing
+        /// Data is shared until either changes; the omap is copied. Without the first object the second is removed; onto itself nothing
         /// happens.
         case clone(ObjectID, to: ObjectID)
         /// Puts the bytes `offset ..< offset + length` of the first object, as they are now, at `at` of the second, which may
@@ -69,6 +69,28 @@ extension Transaction {
         operations.reduce(0) { sum, operation in
             if case .write(_, _, let data) = operation { sum + data.count } else { sum }
         }
+    }
+
+    /// Bytes that the operations may come to occupy beside whole units at the ends of ranges, and the number of ranges: a
+    /// range that is zeroed, cut or cloned may end within what is shared with another object, which then becomes two.
+    public var spaceNeeded: (bytes: Int, ranges: Int) {
+        var bytes = 0, ranges = 0
+        for operation in operations {
+            switch operation {
+            case .write(_, _, let data):
+                bytes += data.count
+                ranges += 1
+            case .zero, .truncate:
+                ranges += 1
+            case .cloneRange(_, _, _, let length, _):
+                bytes += Int(length)
+                ranges += 1
+            case .touch, .remove, .setAttribute, .removeAttribute, .setOmap, .removeOmap, .removeOmapRange, .clearOmap,
+                .clone, .setGroupKeys, .removeGroupKeys, .removeGroup:
+                break
+            }
+        }
+        return (bytes, ranges)
     }
 
     private enum Tag: UInt8 {

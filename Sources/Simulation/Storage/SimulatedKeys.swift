@@ -72,14 +72,30 @@ public final class SimulatedKeys: KeyValueStore {
     /// Flushes end and keep nothing: what a checkpoint that forgot them would lose.
     public var ignoresFlushes = false
 
+    /// Reads that may still succeed before one fails; nil for none.
+    public var readsUntilFailure: Int?
+    /// Flushes begun that may still succeed before one fails, its changes lost; nil for none.
+    public var flushesUntilFailure: Int?
+    private var failed: KeyValueError?
+
     /// An empty store.
     public init() {}
 
+    private func countRead() throws(KeyValueError) {
+        guard let left = readsUntilFailure else { return }
+        readsUntilFailure = left > 0 ? left - 1 : nil
+        if left == 0 { throw KeyValueError("metadata store: simulated failure of a read") }
+    }
+
     /// The newest value.
-    public func value(_ key: Bytes) -> Bytes? { current[key] }
+    public func value(_ key: Bytes) throws(KeyValueError) -> Bytes? {
+        try countRead()
+        return current[key]
+    }
 
     /// Walks the newest state.
-    public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) {
+    public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) throws(KeyValueError) {
+        try countRead()
         current.scan(from: lower, to: upper, body)
     }
 
@@ -92,13 +108,24 @@ public final class SimulatedKeys: KeyValueStore {
 
     /// Writes, and begins a flush, which `step` ends.
     public func beginFlush(of changes: @escaping @Sendable () -> [KeyBatch]) {
-        precondition(flushing == nil && !isFlushed, "two flushes at a time")
+        precondition(flushing == nil && !isFlushed && failed == nil, "two flushes at a time")
+        if let left = flushesUntilFailure {
+            flushesUntilFailure = left > 0 ? left - 1 : nil
+            if left == 0 {
+                failed = KeyValueError("metadata store: simulated failure of a flush")
+                return
+            }
+        }
         write(changes(), .atFlush)
         flushing = unflushed.count
     }
 
     /// The state of the flush that was begun.
     public func pollFlush() -> FlushState {
+        if let failed {
+            self.failed = nil
+            return .failed(failed)
+        }
         if isFlushed {
             isFlushed = false
             return .done
@@ -136,6 +163,9 @@ public final class SimulatedKeys: KeyValueStore {
         unflushed = []
         current = stable
         flushing = nil
+        failed = nil
+        readsUntilFailure = nil
+        flushesUntilFailure = nil
         isFlushed = false
     }
 }
