@@ -7,7 +7,7 @@ import Wire
 /// What `nacre rbd` does with images.
 public struct ImageAdministration: Sendable {
     private let cluster: Cluster
-    private let output: Output
+    let output: Output
     private let progress: ProgressLine?
 
     /// Commands on the images of `cluster`. Progress goes to `progress`, or nowhere.
@@ -81,14 +81,14 @@ public struct ImageAdministration: Sendable {
         }
     }
 
-    private func images(_ pool: String) async throws -> Images { Images(pool: try await cluster.pool(named: pool)) }
+    func images(_ pool: String) async throws -> Images { Images(pool: try await cluster.pool(named: pool)) }
 
-    private func run(_ body: () async throws -> Void) async throws(CommandError) {
+    func run(_ body: () async throws -> Void) async throws(CommandError) {
         do { try await body() } catch { throw CommandError(error) }
     }
 
     /// Shows how far an operation is and how it ended.
-    private func run(_ name: String, _ body: (Progress?) async throws -> Void) async throws(CommandError) {
+    func run(_ name: String, _ body: (Progress?) async throws -> Void) async throws(CommandError) {
         let progress = progress
         var report: Progress?
         if let progress { report = { done, total in progress.show(name, done, total) } }
@@ -163,7 +163,7 @@ public struct ImageReport: Report, Hashable, Sendable {
         objects = info.header.objectCount
         order = info.header.order
         objectSize = info.header.objectSize
-        snapshotCount = 0
+        snapshotCount = info.header.snapshots.count
         blockNamePrefix = info.header.objectPrefix
         format = 2
         createTimestamp = info.header.created?.seconds

@@ -20,6 +20,8 @@ enum Errno {
     static let invalid: Int32 = 22
     static let tooLarge: Int32 = 27
     static let noSpace: Int32 = 28
+    /// ESTALE: a snapshot that is no more.
+    static let stale: Int32 = 116
     static let canceled: Int32 = 125
 }
 
@@ -47,6 +49,10 @@ extension PlacementGroup {
         }
         if case .listObjects(let after, let prefix, let limit)? = request.steps.first {
             return list(request, client, after: after, prefix: prefix, limit: limit)
+        }
+        if request.snap != .head, isRemoved(request.snap) {
+            // What was there may be trimmed already, so "no such object" would not be the truth.
+            return answer(request, client, errno: Errno.stale)
         }
         if let activity = activities[request.object] {
             guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }

@@ -196,6 +196,7 @@ extension PlacementGroup {
             order([], kind: .error, prior: prior, outputs: [.empty], errno: errno, for: request, from: client)
         }
         guard request.steps.count == 1 else { return nothing(errno: Errno.invalid) }
+        guard !self.isRemoved(snap) else { return nothing(errno: Errno.stale) }
         let exists = prior != .zero && !flags.contains(.isWhiteout)
         var set = flags.contains(.hasSnapshots) ? snapSet(of: head) : SnapSet()
         let records = { [self] (clone: SnapID) in record(of: head.at(clone)) }

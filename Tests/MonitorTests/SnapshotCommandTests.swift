@@ -9,7 +9,7 @@ import Wire
 @Suite struct SnapshotCommandTests {
     private func create(_ world: World, _ client: PeerSession, _ number: UInt64) throws -> UInt64 {
         let reply = try world.command(client, number, "osd pool selfmanaged-snap create", ["pool": "rbd"])
-        return try CreatedSnapshot(json: reply.output).snapid
+        return try #require(UInt64(String(reply.output)))
     }
 
     private func snapshots(_ world: World) throws -> PoolSnapshots {

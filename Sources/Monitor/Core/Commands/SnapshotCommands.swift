@@ -18,7 +18,9 @@ enum SnapshotCommands {
         }
         pool.snapshots = snapshots
         draft.set(pool)
-        return CommandResult(CreatedSnapshot(snapid: snap.rawValue))
+        var result = CommandResult("snapshot \(snap) of pool '\(pool.name)' is made")
+        result.output = Bytes("\(snap)")
+        return result
     }
 
     /// Says that a snapshot is no more. One that was removed before is no error, as the sender may have missed the first
@@ -41,12 +43,6 @@ enum SnapshotCommands {
         if pool != before { draft.set(pool) }
         return CommandResult("snapshot \(id) of pool '\(pool.name)' is removed")
     }
-}
-
-/// The answer to `osd pool selfmanaged-snap create`.
-public struct CreatedSnapshot: Report, Hashable, Sendable {
-    /// The number of the snapshot.
-    public var snapid: UInt64
 }
 
 extension MonitorCore {
