@@ -27,6 +27,8 @@ extension CRUSHMap {
         case rule(RuleID)
         /// The step at an index of a rule.
         case step(RuleID, Int)
+        /// A set of choose arguments.
+        case argumentSet(Int64)
         /// The replacement of a bucket in a set of choose arguments.
         case replacement(Int64, ItemID)
     }

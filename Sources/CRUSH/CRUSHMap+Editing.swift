@@ -70,19 +70,6 @@ extension CRUSHMap {
         self = try draft.finish()
     }
 
-    /// Gives every OSD below a bucket this weight, wherever else it stands; the weights of all buckets above change
-    /// accordingly.
-    public mutating func reweightSubtree(_ name: String, to weight: CRUSHWeight) throws(CRUSHError) {
-        let top = try existingBucket(name)
-        var draft = Draft(self)
-        for bucket in buckets where draft.stands(bucket.id, below: top.id) {
-            for item in bucket.items where !item.id.isBucket {
-                try draft.setWeight(of: item.id, in: bucket.id, to: weight)
-            }
-        }
-        self = try draft.finish()
-    }
-
     /// Makes the weight of every bucket within another the sum of its items. That is what it is, unless a text map said
     /// otherwise.
     public mutating func reweightBuckets() throws(CRUSHError) {
@@ -151,31 +138,6 @@ extension CRUSHMap {
         let weight = bucket(item)?.weight ?? weight(of: item)
         for holder in holders { try draft.setWeight(of: item, in: holder, to: nil) }
         try draft.setWeight(of: item, in: above.id, to: weight)
-        self = try draft.finish()
-    }
-
-    /// Exchanges the places of two buckets and what they hold: each takes the other's items, its number and its name stay.
-    /// For replacing a host by a new one without moving more than has to be. Refuses buckets of which one holds the other.
-    public mutating func swapBuckets(_ first: String, _ second: String) throws(CRUSHError) {
-        let left = try existingBucket(first)
-        let right = try existingBucket(second)
-        var draft = Draft(self)
-        guard !draft.stands(left.id, below: right.id), !draft.stands(right.id, below: left.id) else {
-            throw CRUSHError("'\(first)' and '\(second)' are the same, or one holds the other")
-        }
-        for item in left.items { try draft.setWeight(of: item.id, in: left.id, to: nil) }
-        for item in right.items { try draft.setWeight(of: item.id, in: right.id, to: nil) }
-        for item in right.items { try draft.setWeight(of: item.id, in: left.id, to: item.weight) }
-        for item in left.items { try draft.setWeight(of: item.id, in: right.id, to: item.weight) }
-        self = try draft.finish()
-    }
-
-    /// Gives a bucket another name.
-    public mutating func renameBucket(_ name: String, to new: String) throws(CRUSHError) {
-        let bucket = try existingBucket(name)
-        if item(named: new) != nil { throw CRUSHError("the name '\(new)' is taken in the CRUSH map") }
-        var draft = Draft(self)
-        draft.buckets[bucket.id]?.name = new
         self = try draft.finish()
     }
 

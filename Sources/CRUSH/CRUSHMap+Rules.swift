@@ -116,13 +116,4 @@ extension CRUSHMap {
         parts.rules.removeAll { $0.id == id }
         self = try CRUSHMap(parts)
     }
-
-    /// Gives a rule another name.
-    public mutating func renameRule(_ name: String, to new: String) throws(CRUSHError) {
-        guard let rule = rule(named: name) else { throw CRUSHError("the CRUSH map has no rule '\(name)'") }
-        if self.rule(named: new) != nil { throw CRUSHError("the CRUSH map has a rule '\(new)' already") }
-        var parts = parts
-        for index in parts.rules.indices where parts.rules[index].id == rule.id { parts.rules[index].name = new }
-        self = try CRUSHMap(parts)
-    }
 }

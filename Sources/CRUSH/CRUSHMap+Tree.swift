@@ -8,9 +8,9 @@ extension CRUSHMap {
         var held: Set<ItemID> = []
         for bucket in all { for item in bucket.items { held.insert(item.id) } }
         let sets = chooseArguments.sorted(by: { $0.key < $1.key })
-        var table = TreeTable(map: self, sets: sets.map(\.value))
+        let table = TreeTable(map: self, sets: sets.map(\.value))
         for root in all.reversed().sorted(by: { $0.id < $1.id }) where !held.contains(root.id) {
-            table.add(root.id, in: nil, weight: root.weight, depth: 0, to: &rows)
+            table.add(root.id, at: nil, weight: root.weight, depth: 0, to: &rows)
         }
         let titles =
             ["ID", "CLASS", "WEIGHT"]
@@ -44,14 +44,16 @@ private struct TreeTable {
     }
 
     /// Adds an item and what is below it. Recursion is bounded by `CRUSHLimits.depth`.
-    mutating func add(
-        _ item: ItemID, in parent: Bucket?, weight: CRUSHWeight, depth: Int, to rows: inout [[String]]
+    func add(
+        _ item: ItemID, at place: (parent: ItemID, index: Int)?, weight: CRUSHWeight, depth: Int,
+        to rows: inout [[String]]
     ) {
         var row = ["\(item)", classes[item] ?? "", Self.text(weight)]
         for set in sets {
-            let index = parent?.items.firstIndex { $0.id == item }
-            let first = parent.flatMap { set.replacements[$0.id]?.weightSets.first }
-            row.append(index.flatMap { index in first.map { Self.text($0[index]) } } ?? "")
+            let own = place.flatMap { place in
+                set.replacements[place.parent]?.weightSets.first.map { $0[place.index] }
+            }
+            row.append(own.map(Self.text) ?? "")
         }
         let bucket = map.bucket(item)
         let name = bucket.map { "\(map.types[$0.type] ?? "") \($0.name)" } ?? "osd.\(item)"
@@ -60,9 +62,10 @@ private struct TreeTable {
         // Buckets that stand in several places multiply; what nobody can read is not shown.
         guard let bucket, rows.count < CRUSHLimits.items else { return }
         // Buckets by name, devices by class and number.
-        let children = bucket.items.map { (key: key(of: $0.id), item: $0) }
+        let children = bucket.items.enumerated().map { (key: key(of: $1.id), index: $0, item: $1) }
         for child in children.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
-            add(child.item.id, in: bucket, weight: child.item.weight, depth: depth + 1, to: &rows)
+            add(
+                child.item.id, at: (bucket.id, child.index), weight: child.item.weight, depth: depth + 1, to: &rows)
         }
     }
 

@@ -122,7 +122,16 @@ public struct CRUSHMap: Sendable {
     public func bucket(named name: String) -> Bucket? { buckets.first { $0.name == name } }
 
     /// The device with this number.
-    public func device(_ osd: OSDID) -> Device? { devices.first { $0.id == osd } }
+    public func device(_ osd: OSDID) -> Device? {
+        var low = 0
+        var high = devices.count
+        while low < high {
+            let middle = (low + high) / 2
+            if devices[middle].id == osd { return devices[middle] }
+            if devices[middle].id < osd { low = middle + 1 } else { high = middle }
+        }
+        return nil
+    }
 
     /// The item with this name: a bucket or a device.
     public func item(named name: String) -> ItemID? {
@@ -158,7 +167,7 @@ public struct CRUSHMap: Sendable {
     public func type(named name: String) -> TypeID? { types.first { $0.value == name }?.key }
 
     /// True when the OSD is among the devices.
-    public func contains(_ osd: OSDID) -> Bool { devices.contains { $0.id == osd } }
+    public func contains(_ osd: OSDID) -> Bool { device(osd) != nil }
 
     /// The buckets that hold the item directly, shadows not among them: none for a root, usually one.
     public func parents(of item: ItemID) -> [Bucket] {

@@ -326,7 +326,9 @@ private struct CompiledReader {
             throw WireError("\(count) sets of choose_args: at most \(CRUSHLimits.argumentSets)")
         }
         for _ in 0..<count {
+            let begin = offset
             let set = try r.readI64()
+            places[.argumentSet(set)] = begin
             var arguments = ChooseArguments()
             let replaced = Int(try r.readU32())
             guard replaced <= bucketSlots else { throw WireError("choose_args \(set): \(replaced) buckets") }

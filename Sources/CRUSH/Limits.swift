@@ -24,10 +24,15 @@ public enum CRUSHLimits {
     public static let name = 255
     /// OSDs that one mapping can ask for, and the count a choose step can name.
     public static let replicas = 64
-    /// Tries that a tunable or a step can ask for: bounds the work of one mapping.
+    /// Tries that a tunable or a step can ask for.
     public static let tries: UInt32 = 1000
+    /// Tries of a choose step times those of the search for a device in each: bounds the work of one mapping, which for a
+    /// rule that cannot be satisfied is all of it.
+    public static let triesTogether = 1 << 16
     /// Sets of choose arguments: one for each pool that has its own, and the default.
     public static let argumentSets = 1 << 10
+    /// Sets of choose arguments times the highest number of a bucket: each set is laid out with a place for every bucket.
+    public static let argumentPlaces = 1 << 22
     /// Weights and numbers in all choose arguments together.
     public static let argumentValues = 1 << 20
     /// The weight of one device in one bucket.

@@ -41,6 +41,10 @@ public struct MappingTrial: Sendable {
                     "rule '\(rule.name)': \(most) replicas, from 0 to \(CRUSHLimits.replicas) can be chosen")
             }
         }
+        let showsAnything =
+            showsMappings || showsBadMappings || showsStatistics || showsUtilization || showsFullUtilization
+            || showsChooseTries
+        if !showsAnything { remark("WARNING: no output selected; use --show-mappings or another --show-X\n") }
         var run = Run(trial: self, map: map)
         if showsFullUtilization {
             let list = run.weights.map { String($0.rawValue, radix: 16) }.joined(separator: ",")
@@ -171,21 +175,21 @@ private struct Run {
     }
 
     /// How many replicas a rule can place at most, as the field's tool estimates it: the least number of buckets of a type
-    /// that the rule chooses.
+    /// that the rule chooses, counted once for every step that chooses it, or the count of the last of these steps.
     private func reach(of rule: Rule) -> Int {
-        var wanted: [TypeID: Int] = [:]
+        var wanted: [TypeID: (steps: Int, count: Int)] = [:]
         for step in rule.steps {
             switch step {
             case .chooseFirstN(let count, let type), .chooseLeafFirstN(let count, let type),
                 .chooseIndep(let count, let type), .chooseLeafIndep(let count, let type):
-                wanted[type] = Int(count)
+                wanted[type] = ((wanted[type]?.steps ?? 0) + 1, Int(count))
             default: break
             }
         }
         var reach = max(map.bucketSlots, map.deviceSlots)
-        for (type, count) in wanted {
-            let all = map.buckets + map.shadowBuckets
-            var there = all.lazy.filter { $0.type == type }.count
+        let all = map.buckets + map.shadowBuckets
+        for (type, (steps, count)) in wanted {
+            var there = steps * all.lazy.filter { $0.type == type }.count
             if count > 0, count < there { there = count }
             if there > 0, there < reach { reach = there }
         }

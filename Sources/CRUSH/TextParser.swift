@@ -74,6 +74,7 @@ private struct TextParser {
     private var rawRules: [RawRule] = []
     private var places: [CRUSHMap.Part: Place] = [:]
     private var typeNumbers: [String: TypeID] = [:]
+    private var classNames: Set<String> = []
     private var itemNumbers: [String: ItemID] = [:]
     private var itemCount = 0
 
@@ -174,7 +175,7 @@ private struct TextParser {
         let (value, place) = try number("a device number", in: 0...CRUSHLimits.devices - 1)
         let name = try name("the name of device \(value)")
         var device = Device(id: OSDID(Int32(value)), name: name.text)
-        if try skip("class") { device.deviceClass = use(try self.name("the class of device \(value)")) }
+        if try skip("class") { device.deviceClass = try use(self.name("the class of device \(value)")) }
         guard places.updateValue(place, forKey: .device(Int32(value))) == nil else {
             throw CRUSHError(at: place, "device \(value) stands twice")
         }
@@ -183,10 +184,12 @@ private struct TextParser {
     }
 
     /// Notes that a class exists; the number follows from where it is first named.
-    private mutating func use(_ word: Word) -> String {
-        if !parts.classes.contains(where: { $0.name == word.text }) {
-            parts.classes.append(DeviceClass(id: Int32(parts.classes.count), name: word.text))
+    private mutating func use(_ word: Word) throws(CRUSHError) -> String {
+        guard classNames.insert(word.text).inserted else { return word.text }
+        guard parts.classes.count < CRUSHLimits.classes else {
+            throw CRUSHError(at: word.place, "more than \(CRUSHLimits.classes) device classes")
         }
+        parts.classes.append(DeviceClass(id: Int32(parts.classes.count), name: word.text))
         return word.text
     }
 
@@ -238,7 +241,7 @@ private struct TextParser {
     private mutating func id(of bucket: inout RawBucket) throws(CRUSHError) {
         let (value, place) = try number("a bucket number", in: -CRUSHLimits.buckets...(-1))
         if try skip("class") {
-            let name = use(try name("a device class"))
+            let name = try use(self.name("a device class"))
             guard bucket.shadows.updateValue(ItemID(Int32(value)), forKey: name) == nil else {
                 throw CRUSHError(at: place, "class '\(name)' stands twice")
             }
@@ -337,6 +340,7 @@ private struct TextParser {
         guard parts.chooseArguments[set] == nil else {
             throw CRUSHError(at: word.place, "choose_args \(word.text) stands twice")
         }
+        places[.argumentSet(set)] = word.place
         var arguments = ChooseArguments()
         try expect("{")
         while try !skip("}") {

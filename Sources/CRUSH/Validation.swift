@@ -3,6 +3,7 @@ import Wire
 /// What makes a map valid. The mapping relies on all of it and checks nothing again.
 struct Validation {
     private let devices: Set<ItemID>
+    private let tunables: Tunables
     private let types: [TypeID: String]
     private let deviceNames: Set<String>
     private let classes: Set<String>
@@ -13,6 +14,7 @@ struct Validation {
     ) throws(CRUSHError) {
         try Self.check(tunables)
         try Self.check(types)
+        self.tunables = tunables
         self.types = types
         self.classes = try Self.check(classes)
         var names: Set<String> = []
@@ -281,6 +283,34 @@ struct Validation {
                     throw CRUSHError("rule '\(rule.name)' \(objection)", at: .step(rule.id, index))
                 }
             }
+            try checkTries(of: rule)
+        }
+    }
+
+    /// Refuses a rule whose steps, when they find nothing, would try for minutes.
+    private func checkTries(of rule: Rule) throws(CRUSHError) {
+        var tries = Int(tunables.chooseTotalTries) + 1
+        var leafTries = 0
+        for (index, step) in rule.steps.enumerated() {
+            let searches: Int
+            switch step {
+            case .setChooseTries(let value):
+                if value > 0 { tries = Int(value) }
+                continue
+            case .setChooseLeafTries(let value):
+                if value > 0 { leafTries = Int(value) }
+                continue
+            case .chooseLeafFirstN:
+                searches = leafTries > 0 ? leafTries : tunables.chooseleafDescendOnce ? 1 : tries
+            case .chooseLeafIndep:
+                searches = max(leafTries, 1)
+            default: continue
+            }
+            guard tries * searches <= CRUSHLimits.triesTogether else {
+                throw CRUSHError(
+                    "rule '\(rule.name)' tries \(tries) times to choose and \(searches) times in each to find a device: "
+                        + "the product is at most \(CRUSHLimits.triesTogether)", at: .step(rule.id, index))
+            }
         }
     }
 
@@ -308,13 +338,22 @@ struct Validation {
 
     /// Throws unless the choose arguments fit these buckets.
     func check(_ arguments: [Int64: ChooseArguments], buckets: [Bucket]) throws(CRUSHError) {
+        let last = arguments.keys.max().map { CRUSHMap.Part.argumentSet($0) }
         guard arguments.count <= CRUSHLimits.argumentSets else {
-            throw CRUSHError("\(arguments.count) sets of choose_args: at most \(CRUSHLimits.argumentSets)")
+            throw CRUSHError("\(arguments.count) sets of choose_args: at most \(CRUSHLimits.argumentSets)", at: last)
+        }
+        let lowest = buckets.map(\.id.rawValue).min() ?? 0
+        guard arguments.count * -Int(lowest) <= CRUSHLimits.argumentPlaces else {
+            throw CRUSHError(
+                "\(arguments.count) sets of choose_args for buckets with numbers down to \(lowest): the product is at most "
+                    + "\(CRUSHLimits.argumentPlaces)", at: last)
         }
         let sizes = Dictionary(uniqueKeysWithValues: buckets.map { ($0.id, $0.items.count) })
         var values = 0
         for (set, each) in arguments.sorted(by: { $0.key < $1.key }) {
-            guard set >= ChooseArguments.defaultSet else { throw CRUSHError("choose_args \(set): no such pool") }
+            guard set >= ChooseArguments.defaultSet else {
+                throw CRUSHError("choose_args \(set): no such pool", at: .argumentSet(set))
+            }
             for (id, replacement) in each.replacements.sorted(by: { $0.key > $1.key }) {
                 func objection(_ text: String) -> CRUSHError {
                     CRUSHError("choose_args \(set): bucket \(id) \(text)", at: .replacement(set, id))

@@ -32,6 +32,10 @@ int nacre_open_direct(const char *path, int create) {
     return open(path, O_RDWR | O_CLOEXEC | O_DIRECT | (create ? O_CREAT | O_EXCL : 0), 0600);
 }
 
+int nacre_punch_hole(int fd, uint64_t offset, uint64_t length) {
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
+}
+
 nacre_ring *nacre_ring_create(unsigned entries, int eventfd, int *error) {
     nacre_ring *self = calloc(1, sizeof *self);
     if (!self) {

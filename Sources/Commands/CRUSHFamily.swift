@@ -56,6 +56,20 @@ extension Administration {
         }
     }
 
+    // MARK: Tunables
+
+    /// Sets the tunables to those of a profile.
+    public func adoptTunables(_ profile: String) async throws(CommandError) {
+        try await change("osd crush tunables", ["profile": profile])
+    }
+
+    /// Shows the tunables. Without a form asked for, too, it is JSON, as administrators know it.
+    public func showTunables() async throws(CommandError) {
+        try output.show(try await result("osd crush show-tunables"), as: TunablesReport.self) {
+            String($0.json(pretty: true))
+        }
+    }
+
     // MARK: Rules
 
     /// Makes a rule for whole copies on different items of a type below a bucket, on devices of a class if one is named.

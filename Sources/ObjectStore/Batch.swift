@@ -27,6 +27,8 @@ final class Batch {
     var besideBuffers: [BlockBuffer] = []
     /// Units this batch frees.
     var freed: [UInt32] = []
+    /// Stretches of units that are to become holes once it is committed and marked.
+    var holes: [UInt32] = []
     /// Device operations to wait for; the record's own writes count from sealing on.
     var outstanding = 0
     var isSealed = false

@@ -102,4 +102,10 @@ public protocol BlockDevice: AnyObject {
     func flushNow() throws(DeviceError)
     /// Allocates too, but while a `grow` is under way only waits until that has gained something.
     func growNow(to size: UInt64) throws(DeviceError)
+
+    /// Gives the space of a range within `size` back to the file system: until `fillNow` nobody writes there, and reads give
+    /// anything.
+    func punchNow(at offset: UInt64, count: Int) throws(DeviceError)
+    /// Allocates the space of a range that was punched, which is durable after a flush. One that was not stays as it is.
+    func fillNow(at offset: UInt64, count: Int) throws(DeviceError)
 }

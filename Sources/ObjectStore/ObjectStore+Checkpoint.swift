@@ -140,6 +140,7 @@ extension ObjectStore {
             checkpoint = .idle
             counters.checkpoints += 1
             refreshGrowable()
+            chooseHoles()
         case .idle, .writingHome, .flushing:
             preconditionFailure("a superblock completes while the checkpoint is \(checkpoint)")
         }

@@ -143,6 +143,7 @@ extension ObjectStore {
             dropDirty(unit)
             pendingFree.append((batch.lsn, unit))
         }
+        for hole in batch.holes { pendingHoles.append((batch.lsn, hole)) }
     }
 
     private func becomeDirty(_ block: UInt64, lsn: UInt64, _ content: BlockReference) {

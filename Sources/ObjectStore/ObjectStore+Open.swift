@@ -122,7 +122,7 @@ extension ObjectStore {
         return checksum ^ UnitRecord.seed(object: number, block: block) == unit.checksums[within]
     }
 
-    private func forEach(_ tag: UInt8, _ body: (Bytes, Bytes) throws(WireError) -> Void) throws(StoreError) {
+    func forEach(_ tag: UInt8, _ body: (Bytes, Bytes) throws(WireError) -> Void) throws(StoreError) {
         var failure: WireError?
         let first = Bytes([tag])
         try scan(from: first, to: StoreKeys.end(ofPrefix: first)) { key, value in
@@ -168,6 +168,7 @@ extension ObjectStore {
             units.share(place)
         }
         try checkReferences()
+        try findHoles()
     }
 
     /// Units with several references are those that the metadata store says are shared.

@@ -1,3 +1,5 @@
+import Protocol
+
 /// Units: where they are, who gets them, and how full the store may get.
 extension ObjectStore {
     /// Where a unit begins in the file.
@@ -12,6 +14,7 @@ extension ObjectStore {
         // Growth ahead of use did not keep up: what it has gained so far may do, else it is waited for.
         takeUnits()
         if let found = units.allocate(wanted) { return found }
+        if fillHoles(), let found = units.allocate(wanted) { return found }
         if let size = nextSize() {
             do throws(DeviceError) {
                 try device.growNow(to: size)
@@ -28,17 +31,19 @@ extension ObjectStore {
     /// The most bytes of data the store may hold by its own capacity.
     private var capacityLimit: UInt64 { superblock.capacity == 0 ? .max : superblock.capacity }
 
-    private var allocatedBytes: UInt64 { UInt64(units.count) * UInt64(StoreLimits.unitSize) }
+    /// Bytes of the data region, with the holes in it, and of what is physically allocated of it.
+    private var regionBytes: UInt64 { UInt64(units.count) * UInt64(StoreLimits.unitSize) }
+    private var allocatedBytes: UInt64 { regionBytes - holeBytes }
 
-    /// Bytes the data region could still gain.
+    /// Bytes the data region could still gain, in its holes and at its end.
     private var remainingGrowth: UInt64 {
         let byCapacity = capacityLimit > allocatedBytes ? capacityLimit - allocatedBytes : 0
         return min(byCapacity, growable) / UInt64(StoreLimits.unitSize) * UInt64(StoreLimits.unitSize)
     }
 
     private func nextSize() -> UInt64? {
-        let more = min(options.growth, remainingGrowth)
-        return more == 0 ? nil : superblock.dataStart + allocatedBytes + more
+        let more = min(options.growth, remainingGrowth, capacityLimit - min(capacityLimit, regionBytes))
+        return more == 0 ? nil : superblock.dataStart + regionBytes + more
     }
 
     /// Units up to the size of the device are there.
@@ -69,9 +74,9 @@ extension ObjectStore {
 
     /// Grows the device before space runs out, so that no write waits for it.
     func growAhead() {
-        guard !isGrowing, UInt64(units.free * StoreLimits.unitSize) < options.growth, let size = nextSize() else {
-            return
-        }
+        guard !isGrowing, freeBytes < options.growth else { return }
+        if !holes.isEmpty, growable > 0, fillHoles() { return }
+        guard let size = nextSize() else { return }
         isGrowing = true
         device.grow(to: size, tag: IOTag(.grow, 0))
     }
@@ -113,7 +118,7 @@ extension ObjectStore {
     /// How full the store is.
     public var usage: StoreUsage {
         let unitSize = UInt64(StoreLimits.unitSize)
-        let used = UInt64(units.used) * unitSize
+        let used = UInt64(units.used) * unitSize - holeBytes
         let total = min(capacityLimit, allocatedBytes + remainingGrowth)
         return StoreUsage(
             total: total, used: used, available: total > used ? total - used : 0, allocated: allocatedBytes)
@@ -221,6 +226,7 @@ extension ObjectStore {
     /// Waits for growth until `needed` bytes are free; false when others have taken the space.
     private func gain(_ needed: UInt64) -> Bool {
         takeUnits()
+        while freeBytes < needed, stopReason == nil, fillHoles() {}
         while freeBytes < needed, let size = nextSize() {
             do throws(DeviceError) {
                 try device.growNow(to: size)

@@ -82,6 +82,10 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var units = UnitMap()
     /// Freed by committed batches; free for use once the mark allows.
     var pendingFree = Queue<(lsn: UInt64, unit: UInt32)>()
+    /// Stretches of units that are holes in the file, those that will be when the mark allows, and the number of both.
+    var holes: [UInt32] = []
+    var pendingHoles = Queue<(lsn: UInt64, hole: UInt32)>()
+    var holeCount = 0
     var isGrowing = false
     var growable: UInt64 = 0
     /// The file system has not even left what the metadata store must have to go on.
@@ -231,7 +235,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         advanceCheckpoint()
         writeHome()
         releaseFreed()
+        punchHoles()
         growAhead()
+        guard stopReason == nil else { return }
         do throws(DeviceError) {
             try device.submit()
         } catch {
@@ -308,6 +314,11 @@ public struct StoreCounters: Hashable, Sendable {
     public var sharedUnits: UInt64 = 0
     /// Units written anew for that.
     public var copiedUnits: UInt64 = 0
+
+    /// Stretches of 1 MiB given back to the file system.
+    public var holes: UInt64 = 0
+    /// Stretches that it did not take.
+    public var holesRefused: UInt64 = 0
 
     /// All zero.
     public init() {}

@@ -81,6 +81,12 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
                 }
             }
         }
+        let holes = try holes(changes)
+        if !holes.isEmpty {
+            // What was there is nobody's any more, and writing it would take space that may not be had.
+            newest = newest.filter { !holes.contains(stretch(of: $0.key)) }
+            unvouched = unvouched.filter { !holes.contains(stretch(of: $0)) }
+        }
         try writeHome(newest)
         try attempt { () throws(DeviceError) in try device.flushNow() }
         changes.set(StoreKeys.binding, Binding(store: superblock.identity.store, lsn: end.lsn).encoded())
@@ -94,6 +100,32 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         superblock.incarnation += 1
         try writeSuperblock()
         return superblock
+    }
+
+    /// The stretches of units that are holes at the end.
+    private func holes(_ changes: KeyTable) throws(StoreError) -> Set<UInt32> {
+        var result: Set<UInt32> = []
+        let first = Bytes([StoreKeys.holeTag]), end = StoreKeys.end(ofPrefix: Bytes([StoreKeys.holeTag]))
+        do {
+            var found: [Bytes] = []
+            try keys.scan(from: first, to: end) { key, _ in
+                found.append(key)
+                return true
+            }
+            for key in found { result.insert(try StoreKeys.referencedUnit(key)) }
+            for change in changes.changes(from: first, to: end) {
+                let hole = try StoreKeys.referencedUnit(change.key)
+                if change.value == nil { result.remove(hole) } else { result.insert(hole) }
+            }
+        } catch {
+            throw StoreError(.failed, "metadata store: \(error)")
+        }
+        return result
+    }
+
+    private func stretch(of block: UInt64) -> UInt32 {
+        let offset = block * UInt64(StoreLimits.blockSize) - superblock.dataStart
+        return UInt32(offset / UInt64(StoreLimits.unitsPerHole * StoreLimits.unitSize))
     }
 
     /// The metadata store has all that the superblock says it has. Before the first start it has nothing.

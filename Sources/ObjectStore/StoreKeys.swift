@@ -9,6 +9,7 @@ import Wire
 /// | `U` object number, index of the unit (u32) | `UnitRecord` |
 /// | `M` object number, key | omap value |
 /// | `R` unit number (u32) | how many refer to it (u32), if more than one |
+/// | `H` number of a stretch of units (u32) | nothing: it is a hole |
 /// | `S` | `Binding`: whose keys these are |
 /// | `G` pool, seed, key | value of a group |
 ///
@@ -20,10 +21,11 @@ enum StoreKeys {
     static let omapTag = UInt8(ascii: "M")
     static let referencesTag = UInt8(ascii: "R")
     static let groupTag = UInt8(ascii: "G")
+    static let holeTag = UInt8(ascii: "H")
     static let bindingTag = UInt8(ascii: "S")
     static let binding = Bytes([bindingTag])
     /// All kinds of keys that there are.
-    static let tags = [bindingTag, objectTag, unitTag, omapTag, referencesTag, groupTag]
+    static let tags = [bindingTag, holeTag, objectTag, unitTag, omapTag, referencesTag, groupTag]
 
     private static func tagged(_ tag: UInt8, _ capacity: Int, _ body: (inout ByteWriter) -> Void) -> Bytes {
         Bytes.encoding(capacity: capacity) { writer in
@@ -128,7 +130,11 @@ enum StoreKeys {
         tagged(referencesTag, 5) { $0.writeU32(unit.byteSwapped) }
     }
 
-    /// The unit of a key that `references` made.
+    static func hole(_ stretch: UInt32) -> Bytes {
+        tagged(holeTag, 5) { $0.writeU32(stretch.byteSwapped) }
+    }
+
+    /// The number in a key that `references` or `hole` made.
     static func referencedUnit(_ key: Bytes) throws(WireError) -> UInt32 {
         var reader = ByteReader(key)
         _ = try reader.readU8()

@@ -68,6 +68,12 @@ public enum StoreLimits {
     static let reserveShare: UInt64 = 32
     static let largestReserve: UInt64 = 512 << 20
 
+    /// Units of a hole; holes begun after one checkpoint, punched in one turn of the loop, and filled at once.
+    static let unitsPerHole = 16
+    static let holesPerCheckpoint = 256
+    static let holesPerTurn = 4
+    static let holesFilledAtOnce = 16
+
     /// The part of that reserve that the metadata store keeps in a file until the rest runs short, at most so many bytes.
     static let ballastShare: UInt64 = 4
     static let largestBallast: UInt64 = 64 << 20
@@ -80,6 +86,7 @@ public enum StoreLimits {
         precondition(nearfullRatio < backfillfullRatio && backfillfullRatio < fullRatio, "ratios")
         precondition(eagerRatio < fullRatio && fullRatio < recoveryRatio && recoveryRatio < 1, "ratios")
         precondition(largestPooled & (largestPooled - 1) == 0 && largestPooled <= pooledBytes, "pooled buffers")
+        precondition(64 % unitsPerHole == 0, "a hole is a part of a word of the map of units")
         precondition(chunkSize % blockSize == 0 && besideWrite % unitSize == 0, "whole blocks")
         // A batch just below its target and then the largest transaction fit into half the journal.
         let largest = largestTransaction(journal: smallestJournal) + batchTarget(journal: smallestJournal)

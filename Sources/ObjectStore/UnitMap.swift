@@ -76,6 +76,44 @@ struct UnitMap {
         return (UInt32(first), taken)
     }
 
+    // MARK: - Stretches, which are parts of a word
+
+    private static let stretch = StoreLimits.unitsPerHole
+    private static let mask = (UInt64(1) << UInt64(stretch)) - 1
+
+    /// Takes stretches of units that are all free, from the end on.
+    mutating func takeStretches(atMost limit: Int) -> [UInt32] {
+        var taken: [UInt32] = []
+        for word in words.indices.reversed() where words[word] != 0 {
+            for part in (0..<64 / Self.stretch).reversed() where taken.count < limit {
+                let number = UInt32(word * (64 / Self.stretch) + part)
+                if take(stretch: number) { taken.append(number) }
+            }
+            if taken.count == limit { break }
+        }
+        return taken
+    }
+
+    /// Takes a stretch of units. False when one of them does not exist or is in use.
+    mutating func take(stretch: UInt32) -> Bool {
+        let first = Int(stretch) * Self.stretch
+        guard first + Self.stretch <= count else { return false }
+        let bits = Self.mask << UInt64(first & 63)
+        guard words[first >> 6] & bits == bits else { return false }
+        words[first >> 6] &= ~bits
+        free -= Self.stretch
+        return true
+    }
+
+    /// Frees a stretch that was taken.
+    mutating func release(stretch: UInt32) {
+        let first = Int(stretch) * Self.stretch
+        let bits = Self.mask << UInt64(first & 63)
+        precondition(words[first >> 6] & bits == 0, "units from \(first) on are free already")
+        words[first >> 6] |= bits
+        free += Self.stretch
+    }
+
     private func nextFree(from start: Int) -> Int? {
         var word = start >> 6
         guard word < words.count else { return nil }

@@ -215,6 +215,22 @@ public final class UringDevice: BlockDevice {
         try flushNow()
     }
 
+    /// Punches a hole by a plain system call.
+    public func punchNow(at offset: UInt64, count: Int) throws(DeviceError) {
+        guard nacre_punch_hole(descriptor, offset, UInt64(count)) == 0 else {
+            throw .system("cannot punch a hole into \(path) at \(offset)")
+        }
+    }
+
+    /// Allocates by a plain system call, without zeroing.
+    public func fillNow(at offset: UInt64, count: Int) throws(DeviceError) {
+        let error = posix_fallocate(descriptor, off_t(offset), off_t(count))
+        guard error == 0 else {
+            throw DeviceError(
+                code: error, "cannot allocate \(path) at \(offset): \(String(cString: strerror(error)))")
+        }
+    }
+
     /// Waits until the growth under way has gained something or ended. What else completes is kept for `poll`.
     private func awaitGrowth() throws(DeviceError) {
         let before = size

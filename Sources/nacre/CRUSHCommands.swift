@@ -9,7 +9,8 @@ struct CRUSHCommand: AsyncParsableCommand {
             "A place is given as TYPE=NAME, such as `root=default host=pearl`; buckets that are missing are made.",
         subcommands: [
             AddBucket.self, Add.self, Set.self, Move.self, Reweight.self, Remove.self, SetDeviceClass.self,
-            RemoveDeviceClass.self, ClassCommand.self, Tree.self, RuleCommand.self,
+            RemoveDeviceClass.self, ClassCommand.self, Tree.self, AdoptTunables.self, ShowTunables.self,
+            RuleCommand.self,
         ])
 
     struct AddBucket: AsyncParsableCommand {
@@ -27,23 +28,23 @@ struct CRUSHCommand: AsyncParsableCommand {
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Put an OSD that is not in the hierarchy at a place.")
-        @Argument(help: "A number, or osd.N.") var osd: String
-        @Argument(help: "Its weight, by custom its size in TiB.") var weight: String
-        @Argument(help: ArgumentHelp("Where it goes.", valueName: "type=name")) var place: [String]
+        @OptionGroup var placed: PlacedOSD
         @OptionGroup var asking: AskingOptions
         func run() async throws {
-            try await asking.administrate { try await $0.addToCRUSH(osd, weight: weight, at: place) }
+            try await asking.administrate {
+                try await $0.addToCRUSH(placed.osd, weight: placed.weight, at: placed.place)
+            }
         }
     }
 
     struct Set: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Give an OSD a weight and a place.")
-        @Argument(help: "A number, or osd.N.") var osd: String
-        @Argument(help: "Its weight, by custom its size in TiB.") var weight: String
-        @Argument(help: ArgumentHelp("Where it goes.", valueName: "type=name")) var place: [String]
+        @OptionGroup var placed: PlacedOSD
         @OptionGroup var asking: AskingOptions
         func run() async throws {
-            try await asking.administrate { try await $0.setInCRUSH(osd, weight: weight, at: place) }
+            try await asking.administrate {
+                try await $0.setInCRUSH(placed.osd, weight: placed.weight, at: placed.place)
+            }
         }
     }
 
@@ -76,23 +77,40 @@ struct CRUSHCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "set-device-class", abstract: "Give OSDs a class, such as ssd.")
         @Argument(help: "The class.") var name: String
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.setDeviceClass(name, osds) } }
+        func run() async throws { try await asking.administrate { try await $0.setDeviceClass(name, chosen.osds) } }
     }
 
     struct RemoveDeviceClass: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "rm-device-class", abstract: "Take the class from OSDs.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.removeDeviceClass(osds) } }
+        func run() async throws { try await asking.administrate { try await $0.removeDeviceClass(chosen.osds) } }
     }
 
     struct Tree: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show the hierarchy, as `osd tree` does.")
         @OptionGroup var asking: AskingOptions
         func run() async throws { try await asking.administrate { try await $0.osdTree() } }
+    }
+
+    struct AdoptTunables: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "tunables", abstract: "Set how hard placement tries to what a release of Ceph had; moves data."
+        )
+        @Argument(help: "argonaut (or legacy), bobtail, firefly, hammer, jewel (or default, optimal).")
+        var profile: String
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.adoptTunables(profile) } }
+    }
+
+    struct ShowTunables: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "show-tunables", abstract: "Show how hard placement tries.")
+        @OptionGroup var asking: AskingOptions
+        func run() async throws { try await asking.administrate { try await $0.showTunables() } }
     }
 
     struct ClassCommand: AsyncParsableCommand {
@@ -156,4 +174,11 @@ struct CRUSHCommand: AsyncParsableCommand {
             func run() async throws { try await asking.administrate { try await $0.removeRule(name) } }
         }
     }
+}
+
+/// An OSD with a weight and a place.
+struct PlacedOSD: ParsableArguments {
+    @Argument(help: "A number, or osd.N.") var osd: String
+    @Argument(help: "Its weight, by custom its size in TiB.") var weight: String
+    @Argument(help: ArgumentHelp("Where it goes.", valueName: "type=name")) var place: [String]
 }

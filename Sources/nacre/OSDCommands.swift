@@ -60,68 +60,73 @@ struct OSDCommand: AsyncParsableCommand {
 
     struct In: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Give data to OSDs again.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.mark(.in, osds) } }
+        func run() async throws { try await asking.administrate { try await $0.mark(.in, chosen.osds) } }
     }
 
     struct Out: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Take data away from OSDs.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.mark(.out, osds) } }
+        func run() async throws { try await asking.administrate { try await $0.mark(.out, chosen.osds) } }
     }
 
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take OSDs for dead. One that lives comes up again.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.mark(.down, osds) } }
+        func run() async throws { try await asking.administrate { try await $0.mark(.down, chosen.osds) } }
     }
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "rm", abstract: "Take OSDs that are down out of the map.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.mark(.rm, osds) } }
+        func run() async throws { try await asking.administrate { try await $0.mark(.rm, chosen.osds) } }
     }
 
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Take OSDs that are down out of the map for good.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @Flag(help: "Yes.") var yesIReallyMeanIt = false
         @OptionGroup var asking: AskingOptions
         func run() async throws {
-            try await asking.administrate { try await $0.mark(.purge, osds, isSure: yesIReallyMeanIt) }
+            try await asking.administrate { try await $0.mark(.purge, chosen.osds, isSure: yesIReallyMeanIt) }
         }
     }
 
     struct Lost: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Give up what only OSDs that are down have, so that groups go on without.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @Flag(help: "Yes.") var yesIReallyMeanIt = false
         @OptionGroup var asking: AskingOptions
         func run() async throws {
-            try await asking.administrate { try await $0.mark(.lost, osds, isSure: yesIReallyMeanIt) }
+            try await asking.administrate { try await $0.mark(.lost, chosen.osds, isSure: yesIReallyMeanIt) }
         }
     }
 
     struct OkToStop: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "ok-to-stop", abstract: "Say whether OSDs can be stopped while every group goes on serving.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.ask(.okToStop, osds) } }
+        func run() async throws { try await asking.administrate { try await $0.ask(.okToStop, chosen.osds) } }
     }
 
     struct SafeToDestroy: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "safe-to-destroy", abstract: "Say whether everything that OSDs have is whole elsewhere.")
-        @Argument(help: "Numbers, or osd.N.") var osds: [String]
+        @OptionGroup var chosen: ChosenOSDs
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.ask(.safeToDestroy, osds) } }
+        func run() async throws { try await asking.administrate { try await $0.ask(.safeToDestroy, chosen.osds) } }
     }
+}
+
+/// The OSDs that a command is about.
+struct ChosenOSDs: ParsableArguments {
+    @Argument(help: "Numbers, or osd.N.") var osds: [String]
 }

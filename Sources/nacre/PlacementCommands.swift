@@ -7,20 +7,20 @@ extension OSDCommand {
     struct Reweight: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Set the share of its CRUSH weight that an OSD uses, from 0.0 (out) to 1.0.")
-        @Argument(help: "A number, or osd.N.") var osd: String
-        @Argument(help: "From 0.0 to 1.0.") var weight: String
+        @OptionGroup var share: SharedOSD
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.reweight(osd, to: weight) } }
+        func run() async throws { try await asking.administrate { try await $0.reweight(share.osd, to: share.weight) } }
     }
 
     struct PrimaryAffinity: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "primary-affinity",
             abstract: "Set the share of the groups that an OSD could lead and does, from 0.0 to 1.0.")
-        @Argument(help: "A number, or osd.N.") var osd: String
-        @Argument(help: "From 0.0 to 1.0.") var weight: String
+        @OptionGroup var share: SharedOSD
         @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.primaryAffinity(osd, to: weight) } }
+        func run() async throws {
+            try await asking.administrate { try await $0.primaryAffinity(share.osd, to: share.weight) }
+        }
     }
 
     struct UpmapItems: AsyncParsableCommand {
@@ -93,4 +93,10 @@ extension OSDCommand {
         @OptionGroup var asking: AskingOptions
         func run() async throws { try await asking.administrate { try await $0.setCRUSHMap(from: input) } }
     }
+}
+
+/// An OSD with the share of something that it is to have.
+struct SharedOSD: ParsableArguments {
+    @Argument(help: "A number, or osd.N.") var osd: String
+    @Argument(help: "From 0.0 to 1.0.") var weight: String
 }

@@ -3,6 +3,38 @@ import Testing
 import Wire
 
 @Suite struct MapTests {
+    /// The profiles as Ceph has them; those of a release leave the version of straws as it is.
+    @Test func profilesAreThoseOfTheField() throws {
+        let expected: [(name: String, values: [UInt32])] = [
+            ("argonaut", [2, 5, 19, 0, 0, 0, 22]), ("legacy", [2, 5, 19, 0, 0, 0, 22]),
+            ("bobtail", [0, 0, 50, 1, 0, 0, 22]), ("firefly", [0, 0, 50, 1, 1, 0, 22]),
+            ("hammer", [0, 0, 50, 1, 1, 0, 54]), ("jewel", [0, 0, 50, 1, 1, 1, 54]),
+            ("optimal", [0, 0, 50, 1, 1, 1, 54]), ("default", [0, 0, 50, 1, 1, 1, 54]),
+        ]
+        #expect(Tunables.profiles.keys.sorted() == expected.map(\.name).sorted())
+        for version in [UInt8(0), 1, 7] {
+            var start = Tunables.jewel
+            start.strawCalculationVersion = version
+            for (name, values) in expected {
+                let tunables = try #require(start.adopting(profile: name))
+                let has: [UInt32] = [
+                    tunables.chooseLocalTries, tunables.chooseLocalFallbackTries, tunables.chooseTotalTries,
+                    tunables.chooseleafDescendOnce ? 1 : 0, UInt32(tunables.chooseleafVaryR),
+                    tunables.chooseleafStable ? 1 : 0, tunables.allowedBucketKinds,
+                ]
+                #expect(has == values, "\(name)")
+                let straws: UInt8 =
+                    switch name {
+                    case "argonaut", "legacy": 0
+                    case "optimal", "default": 1
+                    default: version
+                    }
+                #expect(tunables.strawCalculationVersion == straws, "\(name)")
+            }
+        }
+        #expect(Tunables.jewel.adopting(profile: "kraken") == nil)
+    }
+
     private func cluster(hosts: Int, osdsPerHost: Int) throws -> CRUSHMap {
         var map = CRUSHMap.newCluster()
         for osd in 0..<hosts * osdsPerHost {

@@ -30,10 +30,12 @@ import Wire
                 )
                 return
             }
-            mappings += map.rules.count * trial.inputs.count
+            mappings += trial.replicas == nil ? 0 : map.rules.count * trial.inputs.count
+            guard trial.replicas != nil else { continue }
             trial.showsMappings = false
             trial.showsStatistics = false
             trial.showsUtilization = false
+            trial.showsFullUtilization = false
             trial.showsChooseTries = false
             trial.showsBadMappings = true
             try trial.run(on: map, write: { bad += lines($0).count }, remark: { _ in })
@@ -45,19 +47,50 @@ import Wire
         #expect(bad > mappings / 1000 && mappings - bad > mappings / 50)
     }
 
+    /// Regressions: what random maps found once.
+    @Test func aTypeThatTwoStepsChooseCountsTwice() throws {
+        let tool = try Crushtool()
+        var map = try CRUSHMap.layered(
+            devices: 3,
+            [.init(name: "host", kind: .straw2, size: 2), .init(name: "root", kind: .straw2, size: 0)])
+        let root = try #require(map.item(named: "root"))
+        let choose: [Rule.Step] = [.take(root), .chooseLeafFirstN(count: 0, type: .host), .emit]
+        let rule = Rule(id: RuleID(0), name: "twice", minSize: 1, maxSize: 6, steps: choose + choose)
+        map = try CRUSHMap(
+            tunables: map.tunables, types: map.types, devices: map.devices, buckets: map.buckets, rules: [rule])
+        try tool.write(map.compiled, to: "map")
+        var trial = MappingTrial()
+        trial.showsFullUtilization = true
+        var ours = ""
+        try trial.run(on: map, write: { ours += $0 }, remark: { _ in })
+        #expect(try ours == tool.run(["-i", tool.path("map"), "--test", "--show-utilization-all"]))
+    }
+
+    @Test func aTrialThatShowsNothingSaysSo() throws {
+        var remarks = ""
+        try MappingTrial().run(on: .newCluster(), write: { #expect($0.isEmpty) }, remark: { remarks += $0 })
+        #expect(remarks.hasPrefix("WARNING: no output selected") && remarks.hasSuffix("\n"))
+    }
+
     private func lines(_ text: String) -> [Substring] { text.split(separator: "\n") }
 
     /// What to try with a map.
     private func trial(of map: CRUSHMap, _ random: inout Seeded) -> MappingTrial {
         var trial = MappingTrial()
         let count = [1, 2, 2, 3, 3, 3, 4, 6, 9].randomElement(using: &random) ?? 3
-        trial.replicas = count...count
+        // Now and then for all the sizes that a rule names.
+        trial.replicas = random.oneIn(10) ? nil : count...count
         let first = random.oneIn(4) ? Int32.random(in: 0...0x7fff_0000, using: &random) : 0
-        trial.inputs = first...first + 2499
+        trial.inputs = first...first + (trial.replicas == nil ? 399 : 4999)
+        if trial.replicas == nil, random.oneIn(2) {
+            let rule = Int.random(in: 0...7, using: &random)
+            trial.rules = rule...rule + Int.random(in: 0...2, using: &random)
+        }
         trial.showsMappings = true
         trial.showsBadMappings = random.oneIn(5)
         trial.showsStatistics = random.oneIn(3)
         trial.showsUtilization = random.oneIn(4)
+        trial.showsFullUtilization = random.oneIn(4)
         trial.showsChooseTries = random.oneIn(3)
         trial.pool = random.oneIn(4) ? Int64.random(in: 0...1000, using: &random) : nil
         for (osd, weight) in reweights(of: map, &random).enumerated()
@@ -66,12 +99,16 @@ import Wire
     }
 
     private func arguments(for trial: MappingTrial) -> [String] {
-        let count = trial.replicas?.lowerBound ?? 0
-        var arguments = ["--num-rep", "\(count)", "--show-mappings"]
+        var arguments = ["--show-mappings"]
+        if let count = trial.replicas?.lowerBound { arguments += ["--num-rep", "\(count)"] }
+        if let rules = trial.rules {
+            arguments += ["--min-rule", "\(rules.lowerBound)", "--max-rule", "\(rules.upperBound)"]
+        }
         arguments += ["--min-x", "\(trial.inputs.lowerBound)", "--max-x", "\(trial.inputs.upperBound)"]
         if trial.showsBadMappings { arguments.append("--show-bad-mappings") }
         if trial.showsStatistics { arguments.append("--show-statistics") }
         if trial.showsUtilization { arguments.append("--show-utilization") }
+        if trial.showsFullUtilization { arguments.append("--show-utilization-all") }
         if trial.showsChooseTries { arguments.append("--show-choose-tries") }
         if let pool = trial.pool { arguments += ["--pool-id", "\(pool)"] }
         for (device, weight) in trial.weights { arguments += ["--weight", "\(device)", exactText(weight)] }

@@ -171,7 +171,8 @@ struct MapMaker {
         func chooseLeaf(_ count: Int32, _ type: TypeID) -> Rule.Step {
             kind == .erasure ? .chooseLeafIndep(count: count, type: type) : .chooseLeafFirstN(count: count, type: type)
         }
-        for root in roots.prefix(random.oneIn(3) ? 2 : 1) {
+        // Two roots, or the same one twice.
+        for root in (roots + roots).prefix(random.oneIn(3) ? 2 : 1) {
             var start = (random.oneIn(8) ? buckets.randomElement(using: &random)?.id : nil) ?? root.id
             if random.oneIn(2), let name = map.classes.randomElement(using: &random)?.name {
                 start = map.shadow(of: start, deviceClass: name) ?? start
@@ -197,7 +198,10 @@ struct MapMaker {
             }
             if !random.oneIn(30) { steps.append(.emit) }
         }
-        return Rule(id: id, name: "rule-\(id)", kind: kind, steps: steps)
+        let least = UInt8.random(in: 1...3, using: &random)
+        return Rule(
+            id: id, name: "rule-\(id)", kind: kind, minSize: least,
+            maxSize: UInt8.random(in: least...7, using: &random), steps: steps)
     }
 
     private mutating func setting() -> Rule.Step {

@@ -133,6 +133,69 @@ import Wire
         #expect(deep.contains("deep") && deep.hasPrefix("line "), "\(deep)")
     }
 
+    /// What is within the language, but would take hours or all memory.
+    @Test func whatIsTooMuchIsRefused() {
+        func refusal(_ text: String) -> String {
+            do {
+                _ = try CRUSHMap(text: "type 0 osd\ntype 1 host\n" + text)
+                return "accepted"
+            } catch {
+                return "\(error)"
+            }
+        }
+        let classes = (0..<100_000).map { "id -\($0 % 60_000 + 1) class c\($0)\n" }.joined()
+        #expect(refusal("host h {\n" + classes).hasPrefix("line 260, column 15: more than 256 device classes"))
+        func rule(_ settings: String, _ step: String) -> String {
+            """
+            device 0 osd.0
+            host h { id -1
+              alg straw2
+              item osd.0 weight 1 }
+            rule r {
+              id 0
+              type replicated
+              min_size 1
+              max_size 10
+              \(settings)
+              step take h
+              step \(step) 0 type host
+              step emit }
+            """
+        }
+        let tries = "step set_choose_tries 1000 step set_chooseleaf_tries"
+        for step in ["chooseleaf firstn", "chooseleaf indep"] {
+            let text = refusal(rule("\(tries) 66", step))
+            #expect(text.hasPrefix("line 14, column 8: rule 'r' tries 1000 times"), "\(text)")
+            #expect(refusal(rule("\(tries) 65", step)) == "accepted")
+        }
+        #expect(refusal(rule("\(tries) 1000", "choose firstn")) == "accepted")
+        // Without descend_once a search takes as many tries as the choice itself.
+        let old = "tunable choose_total_tries"
+        #expect(refusal("\(old) 256\n" + rule("", "chooseleaf firstn")).hasPrefix("line 15, column 8: "))
+        #expect(refusal("\(old) 255\n" + rule("", "chooseleaf firstn")) == "accepted")
+        #expect(refusal("\(old) 256\n" + rule("", "chooseleaf indep")) == "accepted")
+        let sets = (0..<65).map { "choose_args \($0) { }\n" }.joined()
+        let far = "host h { id -65536 alg straw2 }\n"
+        #expect(refusal(far + sets).hasPrefix("line 68, column 13: 65 sets of choose_args"))
+        #expect(refusal(far + sets.replacing("choose_args 64 { }", with: "")) == "accepted")
+    }
+
+    /// Buckets that stand in two others on every level: 2^40 ways down, which nobody can wait for.
+    @Test func waysThatMultiplyAreCutOff() throws {
+        var text = "type 0 osd\ntype 1 host\ndevice 0 osd.0\nhost a0 { alg straw2 item osd.0 weight 0 }\n"
+        text += "host b0 { alg straw2 item osd.0 weight 0 }\n"
+        for level in 1...40 {
+            for name in ["a", "b"] {
+                text +=
+                    "host \(name)\(level) { alg straw2\n item a\(level - 1) weight 0\n item b\(level - 1) weight 0 }\n"
+            }
+        }
+        let map = try CRUSHMap(text: text)
+        let rows = map.tree.utf8.lazy.filter { $0 == UInt8(ascii: "\n") }.count
+        #expect(rows > CRUSHLimits.items && rows < CRUSHLimits.items + 200)
+        #expect(try CRUSHMap(text: map.text).compiled == map.compiled)
+    }
+
     @Test func noiseIsRefused() {
         var random = Seeded(testSeed("noiseIsRefused"))
         for count in [0, 1, 3, 4, 5, 100, 10_000] {

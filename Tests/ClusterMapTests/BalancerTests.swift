@@ -312,6 +312,31 @@ import Wire
         #expect(plan.moves.isEmpty && plan.changes.isEmpty)
     }
 
+    /// Buckets that stand in two others on every level: found out before the ways down multiply.
+    @Test(arguments: [CRUSHWeight.one, .zero]) func aHierarchyOfManyWaysIsLeftAlone(_ weight: CRUSHWeight) throws {
+        var generator = Seeded(state: 6)
+        var map = try map(Shape(), using: &generator)
+        var buckets: [Bucket] = []
+        for level in Int32(0)..<40 {
+            let items =
+                level == 0
+                ? [Bucket.Item(id: ItemID(0), weight: weight)]
+                : [Bucket.Item(id: ItemID(1 - 2 * level), weight: .one), .init(id: ItemID(-2 * level), weight: .one)]
+            for side in Int32(1)...2 {
+                let id = ItemID(-2 * level - side)
+                buckets.append(Bucket(id: id, name: "b\(-id.rawValue)", type: .host, items: items))
+            }
+        }
+        let rule = Rule(
+            id: RuleID(0), name: "r", steps: [.take(ItemID(-80)), .chooseFirstN(count: 0, type: .osd), .emit])
+        map.crush = try CRUSHMap(
+            tunables: .jewel, types: map.crush.types, devices: map.crush.devices, buckets: buckets, rules: [rule])
+        map.pools[PoolID(1)]?.rule = 0
+        let plan = Balancer.plan(for: map)
+        #expect(plan.skipped[PoolID(1)]?.description.contains("in two ways") == true)
+        #expect(plan.moves.isEmpty && Balancer.ideals(of: map).isEmpty)
+    }
+
     /// Two hosts in each of two racks: what a rule of two steps demands is kept.
     @Test func rulesOfTwoStepsAreKept() throws {
         var generator = Seeded(state: 5)

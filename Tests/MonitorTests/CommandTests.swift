@@ -77,6 +77,8 @@ import Wire
                 "osd crush rule create-replicated",
                 ["name": "r", "root": "default", "type": "host", "class": "nvme"], EINVAL, "'nvme'"
             ),
+            ("osd crush rule create-replicated", ["name": "r", "root": "osd.0", "type": "osd"], EINVAL, "'osd.0'"),
+            ("osd crush tunables", ["profile": "newest"], EINVAL, "'newest'"),
             ("osd crush rule rm", ["name": "replicated_rule"], EBUSY, "pool 'rbd'"),
             ("osd crush rule dump", ["name": "fast"], ENOENT, "replicated_rule"),
             ("pool set", ["pool": "rbd", "var": "crush_rule", "val": "fast"], ENOENT, "replicated_rule"),

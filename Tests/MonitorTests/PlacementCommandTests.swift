@@ -110,6 +110,55 @@ import Wire
         #expect(dump.osds[2].primaryAffinity == 0 && dump.osds[1].weight == 0)
     }
 
+    /// Weights are cut to 16 binary places as Ceph's commands cut them, not rounded.
+    @Test func crushWeightsAreCut() throws {
+        let world = try world()
+        let client = world.open(.client)
+        try world.command(client, 1, "osd crush reweight", ["name": "osd.1", "weight": "1.3"])
+        #expect(world.map.crush.bucket(named: "host0")?.items.map(\.weight.rawValue) == [65536, 85196])
+        try world.command(client, 2, "osd crush set", ["ids": "1", "weight": "0.1", "args": "host=host0"])
+        #expect(world.map.crush.bucket(named: "host0")?.items.map(\.weight.rawValue) == [65536, 6553])
+    }
+
+    @Test func tunablesFollowAProfile() throws {
+        let world = try world()
+        let client = world.open(.client)
+        func shown(_ number: UInt64) throws -> TunablesReport {
+            try TunablesReport(json: try world.command(client, number, "osd crush show-tunables").output)
+        }
+        #expect(try shown(1).profile == "jewel")
+        let reply = try world.command(client, 2, "osd crush tunables", ["profile": "bobtail"])
+        #expect(reply.message == "adjusted tunables profile to bobtail")
+        let bobtail = try shown(3)
+        #expect(bobtail.profile == "bobtail" && bobtail.chooseTotalTries == 50 && bobtail.chooseleafStable == 0)
+        // Straws stay as they are computed.
+        #expect(bobtail.strawCalcVersion == 1 && world.map.crush.tunables.chooseleafVaryR == 0)
+        let epoch = world.map.epoch
+        try world.command(client, 4, "osd crush tunables", ["profile": "bobtail"])
+        #expect(world.map.epoch == epoch)
+        let unknown = try world.command(client, 5, "osd crush tunables", ["profile": "kraken"])
+        #expect(unknown.errno == EINVAL && unknown.message.contains("argonaut, bobtail, default"), "\(unknown.message)")
+    }
+
+    /// Buckets that stand in two others on every level: 2^30 ways down. The answer does not wait for them.
+    @Test func aHierarchyOfManyWaysIsShownInPart() throws {
+        let world = try world()
+        let client = world.open(.client)
+        var text = world.map.crush.text
+        text += "host a0 { alg straw2 }\nhost b0 { alg straw2 }\n"
+        for level in 1...30 {
+            for name in ["a", "b"] {
+                text +=
+                    "host \(name)\(level) { alg straw2\n item a\(level - 1) weight 0\n item b\(level - 1) weight 0 }\n"
+            }
+        }
+        let set = try world.command(client, 1, "osd setcrushmap", input: Bytes(text))
+        #expect(set.errno == 0, "\(set.message)")
+        let tree = try world.command(client, 2, "osd tree")
+        #expect(tree.errno == 0 && tree.output.count > 1 << 20 && tree.output.count < 32 << 20)
+        #expect(try world.command(client, 3, "osd df").errno == 0)
+    }
+
     @Test func aGroupIsPutElsewhereAndBack() throws {
         let world = try world()
         let client = world.open(.client)

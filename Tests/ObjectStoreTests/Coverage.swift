@@ -26,6 +26,7 @@ struct Coverage {
         counters.mergeReads += more.mergeReads
         counters.sharedUnits += more.sharedUnits
         counters.copiedUnits += more.copiedUnits
+        counters.holes += more.holes
         counters.corruptBlocks += more.corruptBlocks
     }
 
@@ -50,7 +51,7 @@ struct Coverage {
             ("checkpoints", Int(counters.checkpoints)), ("replayed records", Int(counters.replayedRecords)),
             ("home writes", Int(counters.homeWrites)), ("merge reads", Int(counters.mergeReads)),
             ("shared units", Int(counters.sharedUnits)), ("copied units", Int(counters.copiedUnits)),
-            ("large writes", Int(counters.besideBytes) / StoreLimits.unitSize),
+            ("holes", Int(counters.holes)), ("large writes", Int(counters.besideBytes) / StoreLimits.unitSize),
         ]
         for step in CheckpointStep.allCases { all.append(("crashes at \(step)", crashesAtStep[step, default: 0])) }
         return all.filter { $0.1 < least }.map { "\($0.0): \($0.1)" }

@@ -24,6 +24,9 @@ int nacre_eventfd(void);
 /// Opens a file for direct I/O, closed on exec; with `create` it must not exist. -1 with errno.
 int nacre_open_direct(const char *path, int create);
 
+/// Gives the space of a range of the file back to the file system; the file keeps its size. -1 with errno.
+int nacre_punch_hole(int fd, uint64_t offset, uint64_t length);
+
 /// A ring of `entries` whose completions make `eventfd` readable. It starts disabled and belongs to the thread of the first
 /// `nacre_ring_submit`. Null with `*error` set to a positive errno where io_uring is missing or forbidden.
 nacre_ring *nacre_ring_create(unsigned entries, int eventfd, int *error);

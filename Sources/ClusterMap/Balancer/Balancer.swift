@@ -13,7 +13,7 @@ public struct Balancer {
     private var total: [Double]
     private let limit: Int
     private var steps = 0
-    /// Bounds the search for long ways: tries to place a copy.
+    /// Bounds the search, so that a monitor is not held up: tries to place a copy.
     private var patience = 30_000_000
     private var plan = BalancePlan()
 
@@ -106,22 +106,25 @@ public struct Balancer {
     private mutating func level(_ scope: Scope) {
         let members = members(scope)
         let one = 1 + BalancePlan.Spread.slack
-        while steps < limit {
+        while steps < limit, patience > 0 {
             let load = load(scope)
             let high = members.filter { load[$0] > one }.sorted { isBefore($1, $0, load) }
             let low = members.filter { load[$0] < -one }.sorted { isBefore($0, $1, load) }
             if high.isEmpty, low.isEmpty { return }
             let getters = members.filter { load[$0] <= BalancePlan.Spread.slack }.sorted { isBefore($0, $1, load) }
             let givers = members.filter { load[$0] >= -BalancePlan.Spread.slack }.sorted { isBefore($1, $0, load) }
-            var hasMoved = give(from: high, to: getters, scope)
-            if high.isEmpty { hasMoved = get(to: low, from: givers, scope) }
+            let hasMoved =
+                high.isEmpty
+                ? exchange(low, with: givers, isGiving: false, scope)
+                : exchange(high, with: getters, isGiving: true, scope)
             if hasMoved { continue }
             let isRelieved =
                 high.contains { walk(from: [$0], to: getters, scope) }
                 || low.contains { walk(from: givers, to: [$0], scope) }
             if !isRelieved { return }
         }
-        plan.isCut = true
+        // What took steps is worth going on with; what took all the patience for none is not.
+        plan.isCut = steps > 0
     }
 
     /// By load, then by the load of all pools, then by number.
@@ -130,36 +133,22 @@ public struct Balancer {
         return total[left] == total[right] ? left < right : total[left] < total[right]
     }
 
-    /// Each of `high` gives one copy to the first of `getters` that can have one and got none in this round.
-    private mutating func give(from high: [Int], to getters: [Int], _ scope: Scope) -> Bool {
+    /// Each of `wanting` gives one copy to, or gets one from, the first of `partners` with which the rule lets it and that had
+    /// no part in this round.
+    private mutating func exchange(
+        _ wanting: [Int], with partners: [Int], isGiving: Bool, _ scope: Scope
+    ) -> Bool {
         var served = Set<Int>()
-        var hasMoved = false
-        for source in high where steps < limit {
-            for target in getters where !served.contains(target) {
+        for one in wanting where steps < limit && patience > 0 {
+            for other in partners where !served.contains(other) {
+                let (source, target) = isGiving ? (one, other) : (other, one)
                 guard let (pool, seed) = copy(from: source, to: target, scope) else { continue }
                 step(pool, seed, source, target)
-                served.insert(target)
-                hasMoved = true
+                served.insert(other)
                 break
             }
         }
-        return hasMoved
-    }
-
-    /// Each of `low` gets one copy from the first of `givers` that can give one and gave none in this round.
-    private mutating func get(to low: [Int], from givers: [Int], _ scope: Scope) -> Bool {
-        var served = Set<Int>()
-        var hasMoved = false
-        for target in low where steps < limit {
-            for source in givers where !served.contains(source) {
-                guard let (pool, seed) = copy(from: source, to: target, scope) else { continue }
-                step(pool, seed, source, target)
-                served.insert(source)
-                hasMoved = true
-                break
-            }
-        }
-        return hasMoved
+        return !served.isEmpty
     }
 
     /// The best copy to move from one OSD to another; nil when the rule lets none.
@@ -298,7 +287,8 @@ public struct Balancer {
                     pool: balance.pool.id, domain: name,
                     reason:
                         "pool '\(balance.pool.name)': \(id) in '\(name)' keeps \(rounded(abs(surplus))) copies \(amount) "
-                        + "than its weight asks for, since the rule lets none of its groups move"))
+                        + "than its weight asks for, since "
+                        + (patience > 0 ? "the rule lets none of its groups move" : "no way for it was found in time")))
         }
     }
 

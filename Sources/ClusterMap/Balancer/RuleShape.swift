@@ -95,42 +95,54 @@ struct RuleShape {
             types.append(step.type)
         }
         guard let root = crush.bucket(take) else { return }
-        var error: BalanceError?
-        walk(root, level: 0, parent: -1, types, crush, &part) { osd, place in
-            let index = Int(osd.rawValue)
-            if index >= places.count {
-                places.append(contentsOf: repeatElement(Place(), count: index + 1 - places.count))
-            }
-            if places[index].part >= 0 {
-                error = BalanceError(
-                    "pool '\(pool.name)': its rule can choose \(osd) in two ways, so its groups cannot be balanced")
-            }
-            places[index] = place
+        var seen: Set<ItemID> = []
+        do throws(TwoWays) {
+            try walk(root, level: 0, parent: -1, types, crush, &part, &seen)
+        } catch {
+            let name = crush.name(of: error.item) ?? "\(error.item)"
+            throw BalanceError(
+                "pool '\(pool.name)': its rule can reach '\(name)' in two ways, so its groups cannot be balanced")
         }
-        if let error { throw error }
         parts.append(part)
     }
 
-    /// Recursion is bounded by `CRUSHLimits.depth`.
-    private func walk(
+    /// A bucket or an OSD stands twice below what a rule takes.
+    private struct TwoWays: Error { var item: ItemID }
+
+    /// Finds the domains and the OSDs below a bucket. Throws at the first item that it comes to a second time, or buckets that
+    /// stand in several places would multiply from level to level. Recursion is bounded by `CRUSHLimits.depth`.
+    private mutating func walk(
         _ bucket: Bucket, level: Int, parent: Int, _ types: [TypeID], _ crush: CRUSHMap, _ part: inout Part,
-        _ found: (OSDID, Place) -> Void
-    ) {
+        _ seen: inout Set<ItemID>
+    ) throws(TwoWays) {
         for item in bucket.items where item.weight > .zero {
             if let osd = item.id.osd {
                 // Without a domain of every level above it, CRUSH never reaches it.
                 guard level == types.count else { continue }
+                let place = Place(part: parts.count, domain: parent, weight: item.weight.rawValue)
+                guard note(place, of: osd) else { throw TwoWays(item: item.id) }
                 part.osds.append(osd)
-                found(osd, Place(part: parts.count, domain: parent, weight: item.weight.rawValue))
             } else if let below = crush.bucket(item.id) {
+                guard seen.insert(item.id).inserted else { throw TwoWays(item: item.id) }
                 if level < types.count, below.type == types[level] {
                     part.domains.append(Domain(bucket: item.id, parent: parent, level: level))
-                    walk(below, level: level + 1, parent: part.domains.count - 1, types, crush, &part, found)
+                    try walk(below, level: level + 1, parent: part.domains.count - 1, types, crush, &part, &seen)
                 } else {
-                    walk(below, level: level, parent: parent, types, crush, &part, found)
+                    try walk(below, level: level, parent: parent, types, crush, &part, &seen)
                 }
             }
         }
+    }
+
+    /// False when the OSD has a place already.
+    private mutating func note(_ place: Place, of osd: OSDID) -> Bool {
+        let index = Int(osd.rawValue)
+        if index >= places.count {
+            places.append(contentsOf: repeatElement(Place(), count: index + 1 - places.count))
+        }
+        guard places[index].part < 0 else { return false }
+        places[index] = place
+        return true
     }
 
     /// Where the OSD stands; nil when the rule cannot choose it.

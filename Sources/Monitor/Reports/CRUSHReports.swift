@@ -1,3 +1,5 @@
+import CRUSH
+
 /// A CRUSH rule: an element of the answer to `osd crush rule dump`.
 public struct RuleReport: Report, Hashable, Sendable {
     /// One step; what the operation has no use for is absent.
@@ -36,4 +38,43 @@ public struct RuleReport: Report, Hashable, Sendable {
     public var maxSize: Int
     /// What it does, in order.
     public var steps: [Step]
+}
+
+/// The answer to `osd crush show-tunables`.
+public struct TunablesReport: Report, Hashable, Sendable {
+    /// Retries in the same bucket after a collision.
+    public var chooseLocalTries: UInt32
+    /// Retries in the same bucket by a permutation of it.
+    public var chooseLocalFallbackTries: UInt32
+    /// Descents that may fail after the first.
+    public var chooseTotalTries: UInt32
+    /// 1 when `chooseleaf` looks once below a bucket.
+    public var chooseleafDescendOnce: Int
+    /// How the search below a bucket depends on the attempt.
+    public var chooseleafVaryR: UInt8
+    /// 1 when that search does not depend on the position.
+    public var chooseleafStable: Int
+    /// The version by which straws are computed.
+    public var strawCalcVersion: UInt8
+    /// The kinds of buckets that tools may make, as bits.
+    public var allowedBucketAlgs: UInt32
+    /// The newest profile that has these values, or `unknown`. The version of straws is no part of a profile.
+    public var profile: String
+
+    init(_ tunables: Tunables) {
+        chooseLocalTries = tunables.chooseLocalTries
+        chooseLocalFallbackTries = tunables.chooseLocalFallbackTries
+        chooseTotalTries = tunables.chooseTotalTries
+        chooseleafDescendOnce = tunables.chooseleafDescendOnce ? 1 : 0
+        chooseleafVaryR = tunables.chooseleafVaryR
+        chooseleafStable = tunables.chooseleafStable ? 1 : 0
+        strawCalcVersion = tunables.strawCalculationVersion
+        allowedBucketAlgs = tunables.allowedBucketKinds
+        profile =
+            ["jewel", "hammer", "firefly", "bobtail", "argonaut"].first { name in
+                var same = tunables
+                same.strawCalculationVersion = Tunables.profiles[name]?.strawCalculationVersion ?? 0
+                return same == Tunables.profiles[name]
+            } ?? "unknown"
+    }
 }

@@ -68,6 +68,8 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     /// How many refer to the units that are shared, as counted by the store and as seen here.
     private var counted: [UInt32: UInt32] = [:]
     private var seen: [UInt32: UInt32] = [:]
+    /// Stretches of units that are holes in the file.
+    private var holes: Set<UInt32> = []
     private let buffer = BlockBuffer(count: StoreLimits.unitSize)
 
     /// Finds the superblock; throws when there is none.
@@ -91,6 +93,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
         try checkOmaps()
         try checkGroups()
         try readReferences()
+        try readHoles()
         try checkUnits(readingData: readingData, progress)
         checkReferences()
     }
@@ -217,6 +220,16 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
         }
     }
 
+    private mutating func readHoles() throws(StoreError) {
+        try forEach(StoreKeys.holeTag) { check, key, _ throws(WireError) in
+            let hole = try StoreKeys.referencedUnit(key)
+            check.holes.insert(hole)
+            guard (Int(hole) + 1) * StoreLimits.unitsPerHole <= check.contents.allUnits else {
+                return check.found(.space, nil, "a hole at \(hole) MiB lies behind the end of the device")
+            }
+        }
+    }
+
     private mutating func checkReferences() {
         for (unit, count) in counted.sorted(by: { $0.key < $1.key }) {
             let seen = seen[unit, default: 0]
@@ -247,6 +260,10 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
         if owner == nil { found(.orphan, nil, "unit \(index) of object number \(number), which does not exist") }
         guard Int(unit.place) < contents.allUnits else {
             found(.space, owner?.id, "unit \(index) is at \(unit.place), the store has \(contents.allUnits)")
+            return false
+        }
+        if holes.contains(unit.place / UInt32(StoreLimits.unitsPerHole)) {
+            found(.space, owner?.id, "unit \(index) is at \(unit.place), where the file has a hole")
             return false
         }
         let holder = holders[Int(unit.place)]

@@ -66,7 +66,37 @@ public final class SimulatedDevice: BlockDevice {
     public init(capacity: UInt64) { self.capacity = capacity }
 
     /// Bytes left of the capacity.
-    public var growable: UInt64 { capacity - min(capacity, size) }
+    public var growable: UInt64 { capacity - min(capacity, size - punchedBytes) }
+    private var punchedBytes: UInt64 { punched.reduce(0) { $0 + UInt64($1.count) } }
+    /// Where nothing is allocated; a write there is a mistake of whoever owns the device.
+    private var punched: [Range<UInt64>] = []
+
+    private func isAllocated(_ offset: UInt64, _ count: Int) -> Bool {
+        !punched.contains { $0.overlaps(offset..<offset + UInt64(count)) }
+    }
+
+    /// Punches at once; the range holds anything afterwards.
+    public func punchNow(at offset: UInt64, count: Int) throws(DeviceError) {
+        try countCall()
+        precondition(offset + UInt64(count) <= size && isAllocated(offset, count), "hole at \(offset)+\(count)")
+        for case (_, .write(let other, let content, _)) in pending + queued {
+            precondition(
+                other >= offset + UInt64(count) || offset >= other + UInt64(content.count),
+                "a hole at \(offset) where a write is in flight")
+        }
+        punched.append(offset..<offset + UInt64(count))
+        let junk = [UInt8](repeating: 0x5a, count: count)
+        put(junk, at: offset, into: &current)
+        put(junk, at: offset, into: &stable)
+    }
+
+    /// Allocates at once.
+    public func fillNow(at offset: UInt64, count: Int) throws(DeviceError) {
+        try countCall()
+        guard let index = punched.firstIndex(of: offset..<offset + UInt64(count)) else { return }
+        guard growable >= UInt64(count) && !isFull else { throw DeviceError(code: 28, "the simulated disk is full") }
+        punched.remove(at: index)
+    }
     /// Operations that `step` can finish.
     public var pendingOperations: Int { pending.count }
 
@@ -74,6 +104,7 @@ public final class SimulatedDevice: BlockDevice {
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let bytes = parts.flatMap { [UInt8]($0) }
         precondition(offset + UInt64(bytes.count) <= size, "write at \(offset)+\(bytes.count) of \(size) bytes")
+        precondition(isAllocated(offset, bytes.count), "write at \(offset)+\(bytes.count), where there is a hole")
         precondition(
             offset % 4096 == 0 && bytes.count % 4096 == 0, "write at \(offset)+\(bytes.count) is not whole blocks")
         for case (_, .write(let other, let content, _)) in pending + queued {
@@ -146,7 +177,7 @@ public final class SimulatedDevice: BlockDevice {
         case .flush(let covering):
             settle(covering)
         case .grow(let size):
-            if size <= capacity && !isFull { extend(to: size) } else { result = -28 }
+            if size - punchedBytes <= capacity && !isFull { extend(to: size) } else { result = -28 }
         }
         finishedOperations += 1
         finished.append(IOCompletion(tag: tag, result: result))
@@ -226,6 +257,7 @@ public final class SimulatedDevice: BlockDevice {
     /// Writes at once, without flushing.
     public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
+        precondition(isAllocated(offset, buffer.count), "write at \(offset)+\(buffer.count), where there is a hole")
         extend(to: max(size, offset + UInt64(buffer.count)))
         put([UInt8](buffer), at: offset, into: &current)
         unflushed.append((offset, [UInt8](buffer), false))
@@ -241,7 +273,9 @@ public final class SimulatedDevice: BlockDevice {
     public func growNow(to size: UInt64) throws(DeviceError) {
         try countCall()
         guard size > self.size else { return }
-        guard size <= capacity && !isFull else { throw DeviceError(code: 28, "the simulated disk is full") }
+        guard size - punchedBytes <= capacity && !isFull else {
+            throw DeviceError(code: 28, "the simulated disk is full")
+        }
         extend(to: size)
     }
 

@@ -13,7 +13,7 @@ enum CRUSHCommands {
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
         let name = try arguments.required("name")
-        let type = try type(arguments.required("type"), draft.map.crush)
+        let type = try draft.map.crush.existingType(arguments.required("type"))
         var crush = draft.map.crush
         if let known = crush.bucket(named: name) {
             guard known.type == type else {
@@ -37,7 +37,7 @@ enum CRUSHCommands {
     static func add(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        let osd = try known(arguments, draft.map)
+        let osd = try registered(arguments, draft.map)
         guard !draft.map.crush.contains(osd) else {
             throw CommandFailure(
                 EEXIST, "\(osd) is in the CRUSH map already: `osd crush set` gives it another place or weight")
@@ -49,7 +49,7 @@ enum CRUSHCommands {
     static func set(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        let osd = try known(arguments, draft.map)
+        let osd = try registered(arguments, draft.map)
         let weight = try weight(arguments.required("weight"))
         var crush = draft.map.crush
         let location = try location(arguments, crush)
@@ -78,7 +78,7 @@ enum CRUSHCommands {
     ) throws(CommandFailure) -> CommandResult {
         let name = try arguments.required("name")
         var crush = draft.map.crush
-        let item = try item(name, crush)
+        let item = try crush.existingItem(name)
         let location = try location(arguments, crush)
         guard !location.isEmpty else {
             throw CommandFailure(EINVAL, "'\(Text.short(name))' needs a place to go to: give TYPE=NAME")
@@ -98,7 +98,7 @@ enum CRUSHCommands {
         let name = try arguments.required("name")
         let weight = try weight(arguments.required("weight"))
         var crush = draft.map.crush
-        guard let osd = try item(name, crush).osd else {
+        guard let osd = try crush.existingItem(name).osd else {
             throw CommandFailure(
                 EINVAL, "'\(name)' is a bucket, and weighs what is in it: reweight its OSDs")
         }
@@ -137,8 +137,7 @@ enum CRUSHCommands {
         let osds = try arguments.osds()
         var crush = draft.map.crush
         for osd in osds {
-            try guardDevice(osd, crush)
-            if let old = crush.device(osd)?.deviceClass, old != name {
+            if let old = try crush.existingDevice(osd).deviceClass, old != name {
                 throw CommandFailure(
                     EBUSY, "\(osd) has class '\(old)' already: `osd crush rm-device-class \(osd)` takes it away")
             }
@@ -155,7 +154,7 @@ enum CRUSHCommands {
     ) throws(CommandFailure) -> CommandResult {
         let osds = try arguments.osds()
         var crush = draft.map.crush
-        for osd in osds { try guardDevice(osd, crush) }
+        for osd in osds { _ = try crush.existingDevice(osd) }
         try edit(&crush) { crush throws(CRUSHError) in
             for osd in osds { try crush.removeDeviceClass(osd) }
         }
@@ -175,44 +174,41 @@ enum CRUSHCommands {
         return CommandResult(view.map.crush.devices.filter { $0.deviceClass == name }.map(\.id.rawValue))
     }
 
+    // MARK: Tunables
+
+    /// Sets the tunables to those of a profile, such as `jewel`.
+    static func adoptTunables(
+        _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
+    ) throws(CommandFailure) -> CommandResult {
+        let profile = try arguments.required("profile")
+        var crush = draft.map.crush
+        guard let tunables = crush.tunables.adopting(profile: profile) else {
+            let known = Tunables.profiles.keys.sorted().joined(separator: ", ")
+            throw CommandFailure(EINVAL, "there is no profile '\(Text.short(profile))' of tunables: there are \(known)")
+        }
+        try edit(&crush) { crush throws(CRUSHError) in try crush.setTunables(tunables) }
+        if crush != draft.map.crush { draft.setCRUSH(crush) }
+        return CommandResult("adjusted tunables profile to \(profile)")
+    }
+
+    static func tunables(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
+        CommandResult(TunablesReport(view.map.crush.tunables))
+    }
+
     // MARK: What commands share
+
+    /// The OSD of the argument `ids`, which the map has.
+    private static func registered(_ arguments: CommandArguments, _ map: OSDMap) throws(CommandFailure) -> OSDID {
+        let osd = try arguments.osd()
+        _ = try map.existing(osd)
+        return osd
+    }
 
     /// Does an edit; what CRUSH refuses is a bad argument.
     static func edit(
         _ crush: inout CRUSHMap, _ body: (inout CRUSHMap) throws(CRUSHError) -> Void
     ) throws(CommandFailure) {
         do throws(CRUSHError) { try body(&crush) } catch { throw CommandFailure(EINVAL, "\(error)") }
-    }
-
-    static func type(_ name: String, _ crush: CRUSHMap) throws(CommandFailure) -> TypeID {
-        guard let type = crush.type(named: name) else {
-            let known = crush.types.sorted { $0.key < $1.key }.map(\.value).joined(separator: ", ")
-            throw CommandFailure(EINVAL, "the CRUSH map has no type '\(Text.short(name))': there are \(known)")
-        }
-        return type
-    }
-
-    private static func item(_ name: String, _ crush: CRUSHMap) throws(CommandFailure) -> ItemID {
-        guard let item = crush.item(named: name) else {
-            throw CommandFailure(
-                ENOENT, "'\(Text.short(name))' is not in the CRUSH map: `osd tree` names what is")
-        }
-        return item
-    }
-
-    private static func guardDevice(_ osd: OSDID, _ crush: CRUSHMap) throws(CommandFailure) {
-        guard crush.contains(osd) else {
-            throw CommandFailure(ENOENT, "\(osd) is not in the CRUSH map: `osd tree` names what is")
-        }
-    }
-
-    private static func known(_ arguments: CommandArguments, _ map: OSDMap) throws(CommandFailure) -> OSDID {
-        let osds = try arguments.osds()
-        guard let osd = osds.first, osds.count == 1 else { throw CommandFailure(EINVAL, "give one OSD") }
-        guard map.osds[osd] != nil else {
-            throw CommandFailure(ENOENT, "\(osd) does not exist: `osd ls` names those that do")
-        }
-        return osd
     }
 
     /// The place of the argument `args`: words such as `host=pearl`, by ascending type.
@@ -225,7 +221,7 @@ enum CRUSHCommands {
             guard parts.count == 2, !parts[1].isEmpty else {
                 throw CommandFailure(EINVAL, "'\(Text.short(String(word)))' is no place: give TYPE=NAME")
             }
-            let type = try type(String(parts[0]), crush)
+            let type = try crush.existingType(String(parts[0]))
             guard type != .osd, found.updateValue(String(parts[1]), forKey: type) == nil else {
                 throw CommandFailure(EINVAL, "the place has '\(parts[0])' twice, or it is no bucket")
             }
@@ -260,14 +256,14 @@ enum CRUSHCommands {
 
     private static func shown(_ weight: CRUSHWeight) -> String { "\(share(weight.rawValue))" }
 
-    /// A CRUSH weight in TiB by custom.
+    /// A CRUSH weight, in TiB by custom, cut to 16 binary places as the field's tools cut it.
     static func weight(_ text: String) throws(CommandFailure) -> CRUSHWeight {
-        let limit = Double(CRUSHLimits.deviceWeight.rawValue) / 65536
-        guard let weight = Double(text), weight >= 0, weight <= limit else {
+        guard let weight = CRUSHWeight(text: text), weight <= CRUSHLimits.deviceWeight else {
             throw CommandFailure(
-                EINVAL, "the weight is '\(Text.short(text))': give TiB from 0 to \(Int(limit))")
+                EINVAL,
+                "the weight is '\(Text.short(text))': give TiB from 0 to \(CRUSHLimits.deviceWeight.rawValue >> 16)")
         }
-        return CRUSHWeight(UInt32((weight * 65536).rounded()))
+        return weight
     }
 
     /// 16.16 fixed point as a number with five decimals.

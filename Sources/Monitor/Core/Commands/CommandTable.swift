@@ -85,6 +85,8 @@ enum CommandTable {
         ["osd", "crush", "rm"]: .change(CRUSHCommands.remove),
         ["osd", "crush", "set-device-class"]: .change(CRUSHCommands.setClass),
         ["osd", "crush", "rm-device-class"]: .change(CRUSHCommands.removeClass),
+        ["osd", "crush", "tunables"]: .change(CRUSHCommands.adoptTunables),
+        ["osd", "crush", "show-tunables"]: .read(CRUSHCommands.tunables),
         ["osd", "crush", "class", "ls"]: .read(CRUSHCommands.classes),
         ["osd", "crush", "class", "ls-osd"]: .read(CRUSHCommands.classMembers),
         ["osd", "crush", "tree"]: .read(HierarchyCommands.tree),

@@ -22,12 +22,8 @@ enum GroupCommands {
 
     /// Where an object is, or would be.
     static func mapObject(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
-        let poolName = try arguments.required("pool")
+        let pool = try view.map.existingPool(arguments.required("pool"))
         let objectName = try arguments.required("object")
-        guard let pool = view.map.pool(named: poolName) else {
-            throw CommandFailure(
-                ENOENT, "pool '\(Text.short(poolName))' does not exist: `osd pool ls` names those that do")
-        }
         guard let object = ObjectName(Array(objectName.utf8)) else {
             throw CommandFailure(
                 ENAMETOOLONG, "the name has \(objectName.utf8.count) bytes, the limit is \(ObjectName.limit)")

@@ -69,6 +69,9 @@ private struct Hierarchy {
         var children: [ItemID]?
     }
 
+    /// Far more than all OSDs with the buckets that hold them.
+    private static let limit = 4 * MapLimits.osds
+
     private(set) var entries: [Entry] = []
     /// OSDs that stand in no bucket.
     private(set) var stray: [OSDID] = []
@@ -87,10 +90,12 @@ private struct Hierarchy {
         stray = map.osds.keys.filter { !held.contains(ItemID($0)) }
     }
 
-    /// The map has no cycles, and its depth is bounded by `CRUSHLimits.depth`.
+    /// The map has no cycles, and its depth is bounded by `CRUSHLimits.depth`. Buckets that stand in several places multiply,
+    /// from level to level: what nobody can read is left out.
     private mutating func append(_ bucket: Bucket, weight: CRUSHWeight, depth: Int) {
         let items = bucket.items.sorted { isBefore($0.id, $1.id) }
         entries.append(Entry(item: bucket.id, weight: weight, depth: depth, children: items.map(\.id)))
+        guard entries.count < Self.limit else { return }
         for item in items {
             if let below = crush.bucket(item.id) {
                 append(below, weight: item.weight, depth: depth + 1)

@@ -108,7 +108,7 @@ enum OSDCommands {
     ) throws(CommandFailure) -> CommandResult {
         var done: [String] = []
         for id in try arguments.osds() {
-            var record = try known(id, draft.map)
+            var record = try draft.map.existing(id)
             if record.isIn == (weight > 0) {
                 done.append("\(id) is \(word) already")
                 continue
@@ -128,7 +128,7 @@ enum OSDCommands {
         var done: [String] = []
         for id in try arguments.osds() {
             if draft.settled.contains(id) { throw .later }
-            var record = try known(id, draft.map)
+            var record = try draft.map.existing(id)
             guard record.isUp else {
                 done.append("\(id) is down already")
                 continue
@@ -138,13 +138,6 @@ enum OSDCommands {
             done.append("marked down \(id)")
         }
         return CommandResult(done.joined(separator: ", "))
-    }
-
-    private static func known(_ id: OSDID, _ map: OSDMap) throws(CommandFailure) -> OSDRecord {
-        guard let record = map.osds[id] else {
-            throw CommandFailure(ENOENT, "\(id) does not exist: `osd ls` names those that do")
-        }
-        return record
     }
 
     // MARK: Reports
@@ -192,8 +185,8 @@ enum OSDCommands {
     static func reweight(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        let (id, value) = try idAndShare(arguments, draft.map)
-        var record = try known(id, draft.map)
+        let (id, value) = try idAndShare(arguments)
+        var record = try draft.map.existing(id)
         record.reweight = value
         if record != draft.map.osds[id] { draft.set(id, record) }
         return CommandResult("reweighted \(id) to \(CRUSHCommands.share(value)) (\(String(value, radix: 16)))")
@@ -203,8 +196,8 @@ enum OSDCommands {
     static func primaryAffinity(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        let (id, value) = try idAndShare(arguments, draft.map)
-        var record = try known(id, draft.map)
+        let (id, value) = try idAndShare(arguments)
+        var record = try draft.map.existing(id)
         record.primaryAffinity = value
         if record != draft.map.osds[id] { draft.set(id, record) }
         return CommandResult(
@@ -212,11 +205,8 @@ enum OSDCommands {
     }
 
     /// An OSD and a number from 0 to 1, cut to 16.16 as the field's tools cut it.
-    private static func idAndShare(
-        _ arguments: CommandArguments, _ map: OSDMap
-    ) throws(CommandFailure) -> (OSDID, UInt32) {
-        let osds = try arguments.osds()
-        guard let id = osds.first, osds.count == 1 else { throw CommandFailure(EINVAL, "give one OSD") }
+    private static func idAndShare(_ arguments: CommandArguments) throws(CommandFailure) -> (OSDID, UInt32) {
+        let id = try arguments.osd()
         let text = try arguments.required("weight")
         guard let share = Float(text), share >= 0, share <= 1 else {
             throw CommandFailure(EINVAL, "the weight is '\(Text.short(text))': give a number from 0.0 to 1.0")

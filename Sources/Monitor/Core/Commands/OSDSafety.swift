@@ -56,9 +56,7 @@ enum OSDSafety {
         var done: [String] = []
         for id in try arguments.osds() {
             if draft.settled.contains(id) { throw .later }
-            guard var record = draft.map.osds[id] else {
-                throw CommandFailure(ENOENT, "\(id) does not exist: `osd ls` names those that do")
-            }
+            var record = try draft.map.existing(id)
             guard !record.isUp else {
                 throw CommandFailure(EBUSY, "\(id) is up: what it has is not lost")
             }
@@ -73,9 +71,7 @@ enum OSDSafety {
         _ arguments: CommandArguments, _ view: ClusterView
     ) throws(CommandFailure) -> Set<OSDID> {
         let osds = try arguments.osds()
-        for id in osds where view.map.osds[id] == nil {
-            throw CommandFailure(ENOENT, "\(id) does not exist: `osd ls` names those that do")
-        }
+        for id in osds { _ = try view.map.existing(id) }
         return Set(osds)
     }
 

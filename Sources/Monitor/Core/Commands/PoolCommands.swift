@@ -15,7 +15,7 @@ enum PoolCommands {
         try guardSingleCopy(size, arguments)
         let minSize = try arguments.number("min_size", in: 1...size) ?? PoolDefaults.minSize(forSize: size)
         let groups = try arguments.number("pg_num", in: 1...MapLimits.groupsPerPool) ?? PoolDefaults.groupCount
-        let rule = try rule(arguments.optional("rule") ?? CRUSHMap.defaultRule, draft.map.crush)
+        let rule = try draft.map.crush.existingRule(arguments.optional("rule") ?? CRUSHMap.defaultRule).id
         guard draft.map.pools.count < MapLimits.pools else {
             throw CommandFailure(ENOSPC, "the cluster has \(MapLimits.pools) pools: delete one")
         }
@@ -32,7 +32,7 @@ enum PoolCommands {
     static func initialize(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        var pool = try known(arguments.optional("pool") ?? PoolDefaults.name, draft.map)
+        var pool = try draft.map.existingPool(arguments.optional("pool") ?? PoolDefaults.name)
         guard pool.application.isEmpty || pool.application == PoolDefaults.application else {
             throw CommandFailure(
                 EPERM, "pool '\(pool.name)' is for \(pool.application): use another pool, or set its application")
@@ -47,7 +47,7 @@ enum PoolCommands {
     static func set(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        var pool = try known(arguments.required("pool"), draft.map)
+        var pool = try draft.map.existingPool(arguments.required("pool"))
         let before = pool
         let variable = try arguments.required("var")
         let value = try arguments.required("val")
@@ -60,7 +60,7 @@ enum PoolCommands {
         case "min_size":
             pool.minSize = try CommandArguments.number(value, "min_size", in: 1...pool.size)
         case "crush_rule":
-            pool.rule = try rule(value, draft.map.crush).rawValue
+            pool.rule = try draft.map.crush.existingRule(value).id.rawValue
             try guardFits(pool, draft.map)
         case "application":
             pool.application = try application(value)
@@ -81,7 +81,7 @@ enum PoolCommands {
         if let there = draft.map.pool(named: name) {
             throw CommandFailure(EEXIST, "pool '\(there.name)' exists already: choose another name")
         }
-        var pool = try known(old, draft.map)
+        var pool = try draft.map.existingPool(old)
         pool.name = name
         draft.set(pool)
         return CommandResult("pool '\(old)' renamed to '\(name)'")
@@ -112,7 +112,7 @@ enum PoolCommands {
 
     /// The pool as a whole; which variable is shown is for who asks. An unknown variable is refused here.
     static func get(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
-        let pool = try known(arguments.required("pool"), view.map)
+        let pool = try view.map.existingPool(arguments.required("pool"))
         let variable = arguments.optional("var") ?? "all"
         guard variables.contains(variable) || variable == "all" else { throw unknownVariable(variable) }
         return CommandResult(PoolReport(pool))
@@ -125,13 +125,6 @@ enum PoolCommands {
 
     private static func unknownVariable(_ name: String) -> CommandFailure {
         CommandFailure(EINVAL, "a pool has no '\(Text.short(name))': it has \(variables.joined(separator: ", "))")
-    }
-
-    static func known(_ name: String, _ map: OSDMap) throws(CommandFailure) -> Pool {
-        guard let pool = map.pool(named: name) else {
-            throw CommandFailure(ENOENT, "pool '\(Text.short(name))' does not exist: `osd pool ls` names those that do")
-        }
-        return pool
     }
 
     /// A name that image specs can hold.
@@ -156,10 +149,6 @@ enum PoolCommands {
             throw CommandFailure(EINVAL, "'\(Text.short(name))' cannot name an application: use up to 255 letters")
         }
         return name
-    }
-
-    private static func rule(_ name: String, _ crush: CRUSHMap) throws(CommandFailure) -> RuleID {
-        try RuleCommands.known(name, crush).id
     }
 
     private static func guardFits(_ pool: Pool, _ map: OSDMap) throws(CommandFailure) {

@@ -12,10 +12,9 @@ enum RuleCommands {
         let name = try arguments.required("name")
         let root = try arguments.required("root")
         var crush = draft.map.crush
-        let type = try CRUSHCommands.type(arguments.required("type"), crush)
-        guard crush.bucket(named: root) != nil else {
-            throw CommandFailure(
-                ENOENT, "the CRUSH map has no bucket '\(Text.short(root))': `osd tree` names those that it has")
+        let type = try crush.existingType(arguments.required("type"))
+        guard try crush.existingItem(root).isBucket else {
+            throw CommandFailure(EINVAL, "'\(root)' is an OSD, and a rule begins at a bucket")
         }
         guard crush.rule(named: name) == nil else { return CommandResult("rule '\(name)' already exists") }
         try CRUSHCommands.edit(&crush) { crush throws(CRUSHError) in
@@ -53,17 +52,9 @@ enum RuleCommands {
     static func dump(_ view: ClusterView, _ arguments: CommandArguments) throws(CommandFailure) -> CommandResult {
         let crush = view.map.crush
         if let name = arguments.optional("name"), !name.isEmpty {
-            return CommandResult(report(try known(name, crush), crush))
+            return CommandResult(report(try crush.existingRule(name), crush))
         }
         return CommandResult(crush.rules.map { report($0, crush) })
-    }
-
-    static func known(_ name: String, _ crush: CRUSHMap) throws(CommandFailure) -> Rule {
-        guard let rule = crush.rule(named: name) else {
-            let known = crush.rules.map(\.name).joined(separator: ", ")
-            throw CommandFailure(ENOENT, "there is no CRUSH rule '\(Text.short(name))': there are \(known)")
-        }
-        return rule
     }
 
     private static func report(_ rule: Rule, _ crush: CRUSHMap) -> RuleReport {
@@ -131,6 +122,8 @@ enum RuleCommands {
 }
 
 extension OSDMap {
+    private static let countedLosses = 1000
+
     /// Why `crush` must not become the CRUSH map: the first pool that could not use it. Nil when all can.
     ///
     /// A pool whose groups have no OSDs as it is, since there are none, may stay like that.
@@ -147,14 +140,16 @@ extension OSDMap {
                     + "\(rule.minSize) to \(rule.maxSize), the pool is \(pool.kind) of size \(pool.size)"
             }
             var lost = 0
-            for seed in 0..<pool.groupCount {
+            // Groups that find nothing take the most tries: not all of them have to be counted.
+            for seed in 0..<pool.groupCount where lost < Self.countedLosses {
                 next.place(seed, in: pool, into: &after)
                 guard !after.raw.contains(where: { $0 != .none }) else { continue }
                 place(seed, in: pool, into: &before)
                 if before.raw.contains(where: { $0 != .none }) { lost += 1 }
             }
             if lost > 0 {
-                return "\(lost) of the \(pool.groupCount) groups of pool '\(pool.name)' would have no OSD by rule "
+                return (lost == Self.countedLosses ? "at least " : "")
+                    + "\(lost) of the \(pool.groupCount) groups of pool '\(pool.name)' would have no OSD by rule "
                     + "'\(rule.name)'"
             }
         }

@@ -10,7 +10,7 @@ enum SnapshotCommands {
     static func create(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        var pool = try PoolCommands.known(arguments.required("pool"), draft.map)
+        var pool = try draft.map.existingPool(arguments.required("pool"))
         var snapshots = pool.snapshots ?? PoolSnapshots()
         guard let snap = snapshots.create() else {
             throw CommandFailure(
@@ -28,7 +28,7 @@ enum SnapshotCommands {
     static func remove(
         _ draft: inout MapDraft, _ view: ClusterView, _ arguments: CommandArguments
     ) throws(CommandFailure) -> CommandResult {
-        var pool = try PoolCommands.known(arguments.required("pool"), draft.map)
+        var pool = try draft.map.existingPool(arguments.required("pool"))
         guard let id = try arguments.number("snapid", in: 1...SnapID.last.rawValue) else {
             _ = try arguments.required("snapid")
             throw CommandFailure(EINVAL, "give the number of the snapshot as 'snapid'")

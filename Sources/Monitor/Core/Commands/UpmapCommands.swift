@@ -12,11 +12,7 @@ enum UpmapCommands {
         let (group, pool) = try group(arguments, draft.map)
         let osds = try arguments.osdPairs()
         for (from, to) in osds {
-            for osd in [from, to] {
-                guard draft.map.osds[osd] != nil else {
-                    throw CommandFailure(ENOENT, "\(osd) does not exist: `osd ls` names those that do")
-                }
-            }
+            for osd in [from, to] { _ = try draft.map.existing(osd) }
         }
         let items = osds.map { UpmapItem(from: $0.0, to: $0.1) }
         do throws(BalanceError) { try draft.map.check(items, of: group, in: pool) } catch {
@@ -70,11 +66,7 @@ enum UpmapCommands {
         if let names = arguments.optional("pools"), !names.isEmpty {
             pools = []
             for name in names.split(separator: " ") {
-                guard let pool = draft.map.pool(named: String(name)) else {
-                    throw CommandFailure(
-                        ENOENT, "pool '\(Text.short(String(name)))' does not exist: `osd pool ls` names those that do")
-                }
-                pools?.append(pool.id)
+                pools?.append(try draft.map.existingPool(String(name)).id)
             }
         }
         let plan = Balancer.plan(for: draft.map, pools: pools, limit: limit)

@@ -1,0 +1,102 @@
+import KeyValueStore
+import Wire
+
+/// Space that is given back to the file system: aligned stretches of free units, 1 MiB each, lose their place in the file.
+///
+/// A hole has a key, so that a restart does not take it for space that is there. Order: the key is committed, and the mark has
+/// reached it, so that no replay looks at what was there or writes to it; then the hole is punched, in the quiet moments of
+/// the loop. The other way: the space is allocated, durably; then the units are free again, and the key goes with the record
+/// of whatever uses them first, or an earlier one.
+///
+/// Holes are made after a checkpoint, and only of what is free beyond what is to be expected to be used again soon.
+extension ObjectStore {
+    /// Bytes of the file that are holes, or about to be.
+    var holeBytes: UInt64 { UInt64(holeCount * StoreLimits.unitsPerHole * StoreLimits.unitSize) }
+
+    private func place(of hole: UInt32) -> UInt64 { offset(of: hole * UInt32(StoreLimits.unitsPerHole)) }
+
+    private var bytesPerHole: Int { StoreLimits.unitsPerHole * StoreLimits.unitSize }
+
+    /// Changes keys in a transaction of the store's own.
+    private func log(_ body: (Batch, inout KeyBatchWriter) -> Void) {
+        let batch = gathering ?? beginBatch()
+        var writer = KeyBatchWriter(capacity: 256)
+        body(batch, &writer)
+        let keyBatch = writer.finish()
+        batch.keyBatches.append(keyBatch)
+        batch.keyBytes += keyBatch.bytes.count
+        batch.nextObject = nextObject
+    }
+
+    /// Chooses what can be given back.
+    func chooseHoles() {
+        let keep = Int(2 * options.growth + usage.allocated / 8) / StoreLimits.unitSize
+        let most = min((units.free - keep) / StoreLimits.unitsPerHole, StoreLimits.holesPerCheckpoint)
+        guard most > 0 else { return }
+        let chosen = units.takeStretches(atMost: most)
+        guard !chosen.isEmpty else { return }
+        holeCount += chosen.count
+        log { batch, writer in
+            for hole in chosen { put(StoreKeys.hole(hole), .empty, &writer) }
+            batch.holes.append(contentsOf: chosen)
+        }
+    }
+
+    /// Punches some of the holes that may be by now.
+    func punchHoles() {
+        guard !pendingHoles.isEmpty, inFlight.isEmpty else { return }
+        for _ in 0..<StoreLimits.holesPerTurn {
+            guard let (lsn, hole) = pendingHoles.first, lsn <= durableMark else { return }
+            pendingHoles.popFirst()
+            // A file system that cannot do it keeps the space, and the units can be had again all the same.
+            do throws(DeviceError) {
+                try device.punchNow(at: place(of: hole), count: bytesPerHole)
+                counters.holes += 1
+            } catch {
+                counters.holesRefused += 1
+            }
+            holes.append(hole)
+        }
+    }
+
+    /// Makes units of some holes again, which waits for the device. False when there are none, or no space for one.
+    func fillHoles() -> Bool {
+        var filled: [UInt32] = []
+        while filled.count < StoreLimits.holesFilledAtOnce, let hole = holes.last {
+            do throws(DeviceError) {
+                try device.fillNow(at: place(of: hole), count: bytesPerHole)
+            } catch {
+                growable = 0
+                break
+            }
+            holes.removeLast()
+            filled.append(hole)
+        }
+        guard !filled.isEmpty else { return false }
+        do throws(DeviceError) {
+            try device.flushNow()
+        } catch {
+            stop(StoreError(.failed, "\(error)"))
+            return false
+        }
+        holeCount -= filled.count
+        growable -= min(growable, UInt64(filled.count * bytesPerHole))
+        log { _, writer in
+            for hole in filled { removeKey(StoreKeys.hole(hole), &writer) }
+        }
+        for hole in filled { units.release(stretch: hole) }
+        return true
+    }
+
+    /// Finds the holes at open: none may be in use.
+    func findHoles() throws(StoreError) {
+        try forEach(StoreKeys.holeTag) { key, _ throws(WireError) in
+            let hole = try StoreKeys.referencedUnit(key)
+            guard units.take(stretch: hole) else {
+                throw WireError("a unit is in use at \(hole) MiB, where the file has a hole")
+            }
+            holes.append(hole)
+        }
+        holeCount = holes.count
+    }
+}
