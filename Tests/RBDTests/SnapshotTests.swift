@@ -163,6 +163,17 @@ import RBD
         #expect(snapshot.id == SnapID(1) && pool.requests >= 14)
     }
 
+    /// Who has the image open and does not confirm makes the snapshot fail, and none is left of it.
+    @Test func aWatcherThatDoesNotConfirmIsNamed() async throws {
+        let bench = ImageBench()
+        let info = try await bench.images.create("x", size: ByteCount(1 << 25))
+        _ = try await bench.pool.perform(
+            [.watch(cookie: 5, timeoutMilliseconds: 30_000)], on: ImageNaming.header(info.id))
+        #expect(await errno { try await bench.images.createSnapshot("one", of: "x") } == 110)
+        #expect(try await bench.images.snapshots(of: "x").isEmpty)
+        #expect(bench.pool.snapshots.removed.description == "1")
+    }
+
     // MARK: Open images
 
     /// Gives the rig's image a snapshot, as the command does.

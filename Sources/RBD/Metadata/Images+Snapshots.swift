@@ -101,7 +101,7 @@ extension Images {
             }
             progress?(UInt64(waited), UInt64(ImageLimits.confirmationMilliseconds))
             try await keep(lease, info.name)
-            try? await Task.sleep(for: .milliseconds(ImageLimits.confirmationPollMilliseconds))
+            await pause(.milliseconds(ImageLimits.confirmationPollMilliseconds))
             waited += ImageLimits.confirmationPollMilliseconds
         }
     }

@@ -41,15 +41,19 @@ public struct Images: Sendable {
     let pool: any ObjectPool
     let drawID: @Sendable () -> UInt64
     let now: @Sendable () -> Timestamp
+    let pause: @Sendable (Duration) async -> Void
 
-    /// The images of `pool`. `drawID` gives random numbers for ids and `now` the time, so that tests can repeat them.
+    /// The images of `pool`. `drawID` gives random numbers for ids, `now` the time, and `pause` lets time pass, so that tests
+    /// can repeat them.
     public init(
         pool: any ObjectPool,
         drawID: @escaping @Sendable () -> UInt64 = {
             UInt64.random(in: 1...UInt64.max)
         },
-        now: @escaping @Sendable () -> Timestamp = { Images.systemTime() }
+        now: @escaping @Sendable () -> Timestamp = { Images.systemTime() },
+        pause: @escaping @Sendable (Duration) async -> Void = { try? await Task.sleep(for: $0) }
     ) {
+        self.pause = pause
         ImageLimits.check()
         self.pool = pool
         self.drawID = drawID
