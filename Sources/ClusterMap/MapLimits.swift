@@ -14,6 +14,8 @@ public enum MapLimits {
     public static let exceptions = 1 << 20
     /// Runs of removed snapshots of a pool, and so about as many snapshots that live.
     public static let snapRuns = 32768
+    /// Runs of clients that are blocklisted.
+    public static let blocklist = 65536
     /// Bytes of an encoded map.
     public static let encodedSize = 64 << 20
 }

@@ -147,34 +147,45 @@ struct ObjectFlags: OptionSet, Hashable, Sendable {
     static let isWhiteout = ObjectFlags(rawValue: 2)
 }
 
-/// The attribute that holds an object's version: `_`, as in RADOS.
-enum ObjectInfo {
+/// What a group keeps of each object beside what clients put there, in the attribute `_`, as RADOS does.
+struct ObjectInfo: Hashable {
+    /// The operation that changed the object last.
+    var version: Version
+    /// When that was, by the primary's clock: nanoseconds since 1970.
+    var modified: UInt64
+    /// Where it is more than usual.
+    var flags: ObjectFlags = []
+
     static let attribute = "_"
 
-    static func encoded(_ version: Version, _ flags: ObjectFlags = []) -> Bytes {
-        .encoding(capacity: 24) { writer in
+    /// Version 2 appends flags, where there are any.
+    var encoded: Bytes {
+        .encoding(capacity: 32) { writer in
             writer.versioned(flags.isEmpty ? 1 : 2, compatible: flags.isEmpty ? 1 : 2) { writer in
                 version.encode(into: &writer)
+                writer.writeU64(modified)
                 if !flags.isEmpty { writer.writeU8(flags.rawValue) }
             }
         }
     }
 
-    /// The version in an attribute; a value that cannot be read is a broken store and stops the OSD.
-    static func version(_ bytes: Bytes) -> Version { decoded(bytes).version }
-
-    /// The flags in an attribute.
-    static func flags(_ bytes: Bytes) -> ObjectFlags { decoded(bytes).flags }
-
-    /// All that is in an attribute. Version 2 has flags.
-    static func decoded(_ bytes: Bytes) -> (version: Version, flags: ObjectFlags) {
+    /// What an attribute says; a value that cannot be read is a broken store and stops the OSD.
+    init(_ bytes: Bytes) {
         var reader = ByteReader(bytes)
         do {
-            return try reader.versioned("object info", supported: 2) { r, number throws(WireError) in
-                (try Version(from: &r), number < 2 ? [] : ObjectFlags(rawValue: try r.readU8()))
+            self = try reader.versioned("object info", supported: 2) { r, number throws(WireError) in
+                var info = ObjectInfo(version: try Version(from: &r), modified: try r.readU64())
+                if number >= 2 { info.flags = ObjectFlags(rawValue: try r.readU8()) }
+                return info
             }
         } catch {
             preconditionFailure("object info of \(bytes.count) bytes: \(error)")
         }
+    }
+
+    init(version: Version, modified: UInt64, flags: ObjectFlags = []) {
+        self.version = version
+        self.modified = modified
+        self.flags = flags
     }
 }

@@ -60,8 +60,9 @@ extension PlacementGroup {
 
     /// All versions of an object, encoded; nil when there is none.
     func versions(of head: ObjectID) -> Bytes? {
-        let (version, flags) = objectInfo(of: head)
-        guard version != .zero else { return nil }
+        let info = objectInfo(of: head)
+        let flags = info.flags
+        guard info.version != .zero else { return nil }
         let set = flags.contains(.hasSnapshots) ? snapSet(of: head) : SnapSet()
         let overlaps = set.clones.dropFirst().map { record(of: head.at($0))?.overlap ?? .nothing } + [set.overlap]
         let clones = zip(set.clones, overlaps).map { id, overlap in
@@ -133,10 +134,15 @@ extension PlacementGroup {
     }
 
     /// Gives an object the version of the entry that is made next.
-    func setInfo(of object: ObjectID, _ flags: ObjectFlags, _ changes: inout VersionChanges) {
-        let version = nextVersion(after: changes.entries.count)
-        changes.operations.append(
-            .setAttribute(object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(version, flags)))
+    ///
+    /// - Parameter modified: when its content changed last; now unless said otherwise.
+    func setInfo(
+        of object: ObjectID, _ flags: ObjectFlags, _ changes: inout VersionChanges, modified: UInt64? = nil
+    ) {
+        let info = ObjectInfo(
+            version: nextVersion(after: changes.entries.count), modified: modified ?? environment.wallNanoseconds,
+            flags: flags)
+        changes.operations.append(.setAttribute(object, name: ObjectInfo.attribute, value: info.encoded))
     }
 
     /// Makes the clone that a write has to make. False when there are too many already: trimming will take some away.
@@ -156,7 +162,7 @@ extension PlacementGroup {
             .removeAttribute(clone, name: Self.watchersAttribute),
             .setGroupKeys(id, entries: made.record.snaps.map { KeyValue(GroupKeys.snap($0, clone), .empty) }),
         ]
-        setInfo(of: clone, [.hasSnapshots], &changes)
+        setInfo(of: clone, [.hasSnapshots], &changes, modified: objectInfo(of: head).modified)
         changes.entries.append(
             LogEntry(
                 kind: .clone, object: clone, version: nextVersion(), prior: version(of: clone), request: .none))
@@ -191,7 +197,8 @@ extension PlacementGroup {
     /// Makes the object what it was at a snapshot, as one write: what it is now is kept first, if a newer snapshot needs it.
     func rollBack(to snap: SnapID, _ request: OperationRequest, _ client: ClientHandle) {
         let head = request.object
-        let (prior, flags) = objectInfo(of: head)
+        let info = objectInfo(of: head)
+        let (prior, flags) = (info.version, info.flags)
         func nothing(errno: Int32) {
             order([], kind: .error, prior: prior, outputs: [.empty], errno: errno, for: request, from: client)
         }
@@ -208,7 +215,6 @@ extension PlacementGroup {
             var draft = ObjectDraft(head, exists: true, flags: flags)
             draft.outputs = [.empty]
             draft.append(.remove(head))
-            forgetWatches(of: head)
             finish(&draft, prior: prior, request, client)
         case .clone(let id):
             let clone = head.at(id)

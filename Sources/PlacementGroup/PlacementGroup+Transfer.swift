@@ -143,10 +143,10 @@ extension PlacementGroup {
         arriving.remove(object)
         if part.exists {
             steps.append(.truncate(object, size: part.size))
-            let theirs = part.attributes.first { $0.name == ObjectInfo.attribute }.map { ObjectInfo.flags($0.value) }
-            steps.append(
-                .setAttribute(
-                    object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(part.version, theirs ?? [])))
+            let theirs = part.attributes.first { $0.name == ObjectInfo.attribute }.map { ObjectInfo($0.value) }
+            let info = ObjectInfo(
+                version: part.version, modified: theirs?.modified ?? 0, flags: theirs?.flags ?? [])
+            steps.append(.setAttribute(object, name: ObjectInfo.attribute, value: info.encoded))
         }
         if missing.removeValue(forKey: object) != nil {
             info.missingCount = UInt32(missing.count)

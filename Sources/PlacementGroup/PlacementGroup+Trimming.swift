@@ -63,7 +63,7 @@ extension PlacementGroup {
     private func mayTrim(_ clone: ObjectID) -> Bool {
         guard !trimming.underway.values.contains(clone) else { return false }
         guard let activity = activities[clone.head] else { return true }
-        return activity.readers == 0 && activity.queue.isEmpty
+        return activity.readers == 0 && activity.queue.isEmpty && !activity.isHeld
     }
 
     /// Everything of the snapshot is gone, on every member.
@@ -104,7 +104,8 @@ extension PlacementGroup {
         }
         let gone = Set(record.snaps.filter(isRemoved)).union([snap])
         changes.operations = gone.sorted().map { removalFromIndex(of: clone, $0) }
-        let (headVersion, flags) = objectInfo(of: head)
+        let headInfo = objectInfo(of: head)
+        let (headVersion, flags) = (headInfo.version, headInfo.flags)
         var set = flags.contains(.hasSnapshots) ? snapSet(of: head) : SnapSet()
         let before = set
         let trim = set.trim(
@@ -113,7 +114,7 @@ extension PlacementGroup {
         switch trim {
         case .keep(let next):
             changes.operations.append(.setAttribute(clone, name: Self.snapshotsAttribute, value: next.encoded))
-            setInfo(of: clone, [.hasSnapshots], &changes)
+            setInfo(of: clone, [.hasSnapshots], &changes, modified: objectInfo(of: clone).modified)
             return order(changes, .modify, clone, prior: prior)
         case .remove(let newer, let next):
             environment.occurred(.cloneTrimmed)
@@ -129,14 +130,14 @@ extension PlacementGroup {
             return order(changes, .delete, head, prior: headVersion)
         }
         changes.operations.append(.setAttribute(head, name: Self.snapshotsAttribute, value: set.encoded))
-        setInfo(of: head, flags, &changes)
+        setInfo(of: head, flags, &changes, modified: headInfo.modified)
         order(changes, .modify, head, prior: headVersion)
     }
 
     /// A clone follows another one than before.
     private func change(_ clone: ObjectID, _ record: CloneRecord, _ changes: inout VersionChanges) {
         changes.operations.append(.setAttribute(clone, name: Self.snapshotsAttribute, value: record.encoded))
-        setInfo(of: clone, [.hasSnapshots], &changes)
+        setInfo(of: clone, [.hasSnapshots], &changes, modified: objectInfo(of: clone).modified)
         changes.entries.append(
             LogEntry(
                 kind: .modify, object: clone, version: nextVersion(after: changes.entries.count),

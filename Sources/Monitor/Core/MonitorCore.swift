@@ -39,6 +39,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case acting(OSDID, incarnation: UInt64, ActingRequest)
         /// All groups of a pool have trimmed these snapshots.
         case trimmed(PoolID, SnapIntervals)
+        /// The time of entries in the blocklist is over.
+        case forgive
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -160,6 +162,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         for osd in watch.downTooLong(map, now: now, after: times.downOut) {
             enqueue(.out(osd.id, incarnation: osd.incarnation))
         }
+        let wall = environment.wallSeconds
+        if map.blocklist.contains(where: { $0.value <= wall }) { enqueue(.forgive) }
         proposeWaiting()
         for id in sessions.behind(map.epoch) { tell(id) }
     }
@@ -207,6 +211,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting.contains { if case .acting(osd, incarnation, request) = $0 { true } else { false } }
         case .trimmed(let pool, let snaps):
             waiting.contains { if case .trimmed(pool, snaps) = $0 { true } else { false } }
+        case .forgive: waiting.contains { if case .forgive = $0 { true } else { false } }
         case .alive(let osd, let incarnation, let epoch):
             waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
@@ -264,6 +269,10 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             return true
         case .acting(let osd, let incarnation, let request):
             judgeActing(request, by: osd, incarnation, &draft)
+            return true
+        case .forgive:
+            let wall = environment.wallSeconds
+            for (client, end) in draft.map.blocklist where end <= wall { draft.blocklist(client, until: 0) }
             return true
         case .alive(let osd, let incarnation, let epoch):
             // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.
@@ -338,7 +347,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
 
     /// What commands may look at.
     var view: ClusterView {
-        ClusterView(identity: identity, map: map, groups: groups, watch: watch)
+        ClusterView(
+            identity: identity, map: map, groups: groups, watch: watch, wallSeconds: environment.wallSeconds)
     }
 }
 

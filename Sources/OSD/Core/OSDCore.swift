@@ -21,6 +21,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The newest map.
     public private(set) var map: OSDMap?
+    /// Whether that map blocklists anyone: asked with every request.
+    public private(set) var hasBlocklist = false
     typealias Group = PlacementGroup<OSDCore<Environment>>
     var groups: [Group] = []
     var slots: [PGID: GroupSlot] = [:]
@@ -110,6 +112,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
             map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
         if let before = map { strikeLost(before, next) }
         map = next
+        hasBlocklist = !next.blocklist.isEmpty
         for pool in next.poolsInOrder {
             for (group, placement) in zip(pool.groups, next.placements(of: pool)) {
                 let upThru = placement.primary.flatMap { next.osds[$0]?.upThru } ?? .none
@@ -230,7 +233,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         case .heartbeat(let heartbeat):
             guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
             received(heartbeat, from: osd, on: session)
-        case .operationReply, .monitor:
+        case .operationReply, .monitor, .watchEvent:
             environment.note("\(id): dropped a message that is not for an OSD")
         }
     }
@@ -303,7 +306,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func tick() {
         let now = environment.nowMilliseconds
         heartbeatTick()
-        for group in groups { group.leaseTick() }
+        for group in groups {
+            group.leaseTick()
+            group.watchTick()
+        }
         if map != nil, !isUpInMap, !hasLeft, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
             lastBoot = now
             environment.tellMonitor(

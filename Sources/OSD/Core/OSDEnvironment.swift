@@ -18,6 +18,8 @@ public protocol OSDEnvironment: AnyObject {
     var tuning: GroupTuning { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
+    /// The time of day, in nanoseconds since 1970.
+    var wallNanoseconds: UInt64 { get }
 
     /// Sends an encoded message; a session that is gone swallows it.
     func send(_ payload: Bytes, to session: PeerSession)

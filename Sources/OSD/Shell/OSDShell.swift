@@ -1,5 +1,6 @@
 import ClusterMap
 import Dispatch
+import Glibc
 import KeyValueStore
 import Logging
 import Messenger
@@ -83,6 +84,12 @@ final class OSDShell {
 
 extension OSDShell: OSDEnvironment {
     var nowMilliseconds: UInt64 { DispatchTime.now().uptimeNanoseconds / 1_000_000 }
+
+    var wallNanoseconds: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return UInt64(max(0, time.tv_sec)) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
 
     func send(_ payload: Bytes, to session: PeerSession) {
         messenger.send(payload, to: SessionID(rawValue: session.number))

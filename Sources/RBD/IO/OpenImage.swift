@@ -37,6 +37,7 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
                 OpenImage(info, at: found, cookie: cookie, pool: pool, receiver: receiver)
             }.get()
         } catch {
+            await images.unwatch(info, cookie: cookie)
             throw RBDError(errno: Errno.timedOut, "image '\(images.shown(name))' cannot be opened: \(error)")
         }
     }
@@ -139,10 +140,11 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
 extension Images {
     /// Registers a watch on the image's header under `cookie`, and says what the image is then.
     ///
-    /// The watch is taken in the request that asks for the absence of the removal's mark, and a removal looks for watches
-    /// after it has set the mark: one of the two sees the other.
-    func watch(
-        _ name: String, at snapshot: String?, cookie: UInt64
+    /// The watch is taken in the request that asks for the absence of the marks of a removal and a rollback, and those set
+    /// them in one that asks for the absence of watches, or look again after it. A failed opening leaves no watch behind, or
+    /// it would keep others from removing the image until its time is over.
+    package func watch(
+        _ name: String, at snapshot: String? = nil, cookie: UInt64
     ) async throws(RBDError) -> (ImageInfo, ImageSnapshot?) {
         let found = try await info(name)
         if found.header.rollingBack != nil {
@@ -159,13 +161,20 @@ extension Images {
             throw .notFound(shown(name))
         }
         // A resize or a snapshot may have come between; from now on renewals see it.
-        let info = try await info(name)
-        guard let snapshot else { return (info, nil) }
-        let there = info.header.snapshots.first { $0.name == snapshot && !$0.isBeingRemoved }
-        if let there { return (info, there) }
-        _ = try await performGuarded(
-            [.assertExists, .unwatch(cookie: cookie)], on: ImageNaming.header(found.id), name)
-        throw RBDError(
-            errno: Errno.noEntry, "snapshot '\(shown(name))@\(ImageSpec.shown(snapshot))' does not exist")
+        do throws(RBDError) {
+            let info = try await info(name)
+            guard let snapshot else { return (info, nil) }
+            let there = info.header.snapshots.first { $0.name == snapshot && !$0.isBeingRemoved }
+            if let there { return (info, there) }
+            throw RBDError(
+                errno: Errno.noEntry, "snapshot '\(shown(name))@\(ImageSpec.shown(snapshot))' does not exist")
+        } catch {
+            await unwatch(found, cookie: cookie)
+            throw error
+        }
+    }
+
+    fileprivate func unwatch(_ info: ImageInfo, cookie: UInt64) async {
+        _ = try? await pool.perform([.assertExists, .unwatch(cookie: cookie)], on: ImageNaming.header(info.id))
     }
 }

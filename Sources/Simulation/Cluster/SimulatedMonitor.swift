@@ -40,6 +40,7 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
     // MARK: MonitorEnvironment
 
     var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    var wallSeconds: UInt64 { 1_000_000_000 + cluster.events.now / 1_000_000 }
     func send(_ message: MonitorMessage, to session: PeerSession) {
         cluster.network.send(
             Message.monitor(message).encoded, from: self, on: SessionID(rawValue: session.rawValue))

@@ -72,6 +72,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     // MARK: OSDEnvironment
 
     var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.events.now * 1000 }
     func send(_ payload: Bytes, to session: PeerSession) {
         cluster.network.send(payload, from: self, on: SessionID(rawValue: session.number))
     }

@@ -31,7 +31,8 @@ import Wire
                 let keys = steps.flatMap { step -> [KeyValue] in
                     if case .setGroupKeys(_, let entries) = step { entries } else { [] }
                 }
-                #expect(Set(keys.map { $0.key.array.first }) == [UInt8(ascii: "i"), UInt8(ascii: "l")])
+                // Where the log ends says the last entry; the info goes with it when anything else in it has changed.
+                #expect(keys.contains { $0.key.array.first == UInt8(ascii: "l") })
             }
         }
         // Whatever of them a crash leaves, log and object agree.
