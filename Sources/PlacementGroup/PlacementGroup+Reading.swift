@@ -77,7 +77,7 @@ extension PlacementGroup {
             let value = omapValues(in: draft, keys: [key]).first?.value
             return value == expected ? .success(.empty) : failed(Errno.canceled)
         case .listSnaps:
-            return versions(of: draft.object).map(Result.success) ?? failed(Errno.noEntry)
+            return versions(of: draft.object.head).map(Result.success) ?? failed(Errno.noEntry)
         default:
             return draft.exists ? evaluateExisting(step, in: draft) : failed(Errno.noEntry)
         }
