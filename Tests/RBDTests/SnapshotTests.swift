@@ -261,6 +261,8 @@ import RBD
                 model.replaceSubrange(offset..<offset + length, with: repeatElement(0, count: length))
             case 5 where copies.count < 8:
                 // What was begun before is in it, since the word comes after it.
+                // Without primaries there would be no word.
+                rig.cluster.heal()
                 let next = snapshot(UInt64(copies.count + 1), UInt64(size))
                 enter(copies.map(\.0) + [next], sequence: next.id, rig)
                 rig.image.look()
