@@ -101,9 +101,15 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(name: "simulate", dependencies: ["PlacementGroup", "Simulation"], swiftSettings: settings),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
 
         .executableTarget(
-            name: "bench", dependencies: ["AllocationCounter", "CRUSH", "ClusterMap", "Wire"], swiftSettings: settings),
+            name: "torment", dependencies: ["ObjectStore", "Protocol", "Wire"], swiftSettings: settings),
+        .executableTarget(
+            name: "bench",
+            dependencies: [
+                "AllocationCounter", "CRUSH", "ClusterMap", "KeyValueStore", "ObjectStore", "Protocol", "Wire",
+            ], swiftSettings: settings),
 
         .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(

@@ -36,6 +36,37 @@ int nacre_punch_hole(int fd, uint64_t offset, uint64_t length) {
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
 }
 
+int64_t nacre_write_at(int fd, const struct iovec *from, unsigned count, uint64_t offset, int durable) {
+    size_t expected = 0;
+    for (unsigned n = 0; n < count; n++) expected += from[n].iov_len;
+    ssize_t done;
+    do done = pwritev2(fd, from, (int)count, (off_t)offset, durable ? RWF_DSYNC : 0);
+    while (done < 0 && errno == EINTR);
+    if (done < 0 && durable && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        // A system that does not know the flag: the same in two steps.
+        do done = pwritev(fd, from, (int)count, (off_t)offset);
+        while (done < 0 && errno == EINTR);
+        if (done >= 0 && fdatasync(fd) != 0) done = -1;
+    }
+    if (done < 0) return -errno;
+    return (size_t)done < expected ? -EIO : done;
+}
+
+int64_t nacre_read_at(int fd, void *into, size_t count, uint64_t offset) {
+    ssize_t done;
+    do done = pread(fd, into, count, (off_t)offset);
+    while (done < 0 && errno == EINTR);
+    if (done < 0) return -errno;
+    return (size_t)done < count ? -EIO : done;
+}
+
+int64_t nacre_allocate_at(int fd, uint64_t offset, uint64_t length) {
+    int result;
+    do result = fallocate(fd, 0, (off_t)offset, (off_t)length);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
+}
+
 nacre_ring *nacre_ring_create(unsigned entries, int eventfd, int *error) {
     nacre_ring *self = calloc(1, sizeof *self);
     if (!self) {

@@ -1,9 +1,11 @@
 import Glibc
 import Monitor
 import ObjectStore
+import Wire
 
 extension StoreContents: Report {}
 extension StoreFinding: Report {}
+extension TransferSummary: Report {}
 
 /// Who owns a store, and what is in it.
 public struct StoreSummary: Report, Hashable, Sendable {
@@ -58,9 +60,68 @@ public struct StoreTools {
         }
     }
 
+    /// Checks like `check` and tells of each finding what would mend it, and at the end which objects other members must
+    /// bring. Throws with status 1 when there is any.
+    public func repairReport(directory: String, isQuick: Bool) throws(CommandError) {
+        var report = RepairReport()
+        let contents = try look(directory, readingData: !isQuick, name: "Checking store") { finding in
+            report.add(finding)
+            if output.format == .plain { output.say(Self.text(of: finding) + "\n    " + finding.remedy.text) }
+        }
+        report.findings = contents.findings
+        output.show(report) { $0.text }
+        guard contents.findings == 0 else {
+            throw CommandError(errno: 1, "\(contents.findings) findings in the store \(directory)")
+        }
+    }
+
+    /// Writes groups of the store, all or `only` one, to the file `path` or to standard output (`-`). A file comes into being
+    /// when everything is in it.
+    public func export(directory: String, only: String?, to path: String) throws(CommandError) {
+        let group = try only.map { text throws(CommandError) in try Self.group(text) }
+        let file = try ExportFile(path)
+        let summary: TransferSummary
+        do throws(StoreError) {
+            summary = try StoreDirectory(directory, holdsStore: true).export(only: group) { bytes throws(StoreError) in
+                try file.write(bytes)
+            }
+            try file.finish()
+        } catch {
+            file.abandon()
+            throw CommandError(errno: error.status, error.description)
+        }
+        // What goes to standard output is the export.
+        if path != "-" { output.show(summary) { Self.text(of: $0, "exported") } }
+    }
+
+    /// Puts the groups of an export, the file `path` or what standard input (`-`) is of, into the store. Writes nothing unless
+    /// all of it can be taken.
+    public func importGroups(directory: String, from path: String) throws(CommandError) {
+        let file = try ImportFile(path)
+        let summary = try attempt { () throws(StoreError) in
+            try StoreDirectory(directory, holdsStore: true).importGroups { () throws(StoreError) in
+                try file.rewind()
+                return file.read
+            }
+        }
+        output.show(summary) { Self.text(of: $0, "imported") }
+    }
+
+    private static func group(_ text: String) throws(CommandError) -> PGID {
+        guard let group = PGID(text) else {
+            throw CommandError(errno: EINVAL, "'\(text)' is no placement group: say POOL.SEED, as 3.1f")
+        }
+        return group
+    }
+
+    private static func text(of summary: TransferSummary, _ verb: String) -> String {
+        "\(verb) \(summary.groups) groups, \(summary.objects) objects, \(Layout.bytes(summary.dataBytes)) of data\n"
+    }
+
     /// Shows whose store it is and what is in it.
     public func stat(directory: String) throws(CommandError) {
-        let identity = try attempt { () throws(StoreError) in try StoreDirectory(directory).identity() }
+        let identity = try attempt { () throws(StoreError) in try StoreDirectory(directory, holdsStore: true).identity()
+        }
         let contents = try look(directory, readingData: false, name: "Reading store") { _ in }
         let summary = StoreSummary(
             osd: identity.osd.description, cluster: identity.cluster.description, store: identity.store.description,
@@ -75,7 +136,7 @@ public struct StoreTools {
     ) throws(CommandError) -> StoreContents {
         do {
             let contents = try attempt { () throws(StoreError) in
-                try StoreDirectory(directory).check(
+                try StoreDirectory(directory, holdsStore: true).check(
                     readingData: readingData,
                     progress: { progress?.show(name, UInt64($0 * 1000), 1000) }, report: report)
             }

@@ -39,7 +39,13 @@ private enum Environment {
     /// Set to 1 it makes OSDs leave out every flush. It exists for the power-cut test, which must fail with it.
     static let noFlushVariable = "NACRE_UNSAFE_NO_FLUSH"
 
-    static var leavesOutFlushes: Bool { getenv(noFlushVariable).map { String(cString: $0) == "1" } ?? false }
+    /// Set to 1 it makes OSDs do without io_uring, as they do where the system forbids it.
+    static let noRingVariable = "NACRE_NO_IO_URING"
+
+    static var leavesOutFlushes: Bool { isSet(noFlushVariable) }
+    static var goesWithoutRing: Bool { isSet(noRingVariable) }
+
+    private static func isSet(_ name: String) -> Bool { getenv(name).map { String(cString: $0) == "1" } ?? false }
 }
 
 extension RunningDaemon {
@@ -77,6 +83,7 @@ extension RunningDaemon {
             configuration.unsafeNoFlush = true
             DaemonLog.logger("osd").warning("\(Environment.noFlushVariable) is set: a power cut will lose data")
         }
+        configuration.withoutRing = Environment.goesWithoutRing
         do {
             let osd = try await OSDDaemon.start(configuration, on: group.next(), logger: DaemonLog.logger("osd"))
             return RunningDaemon(

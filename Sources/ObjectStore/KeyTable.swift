@@ -126,7 +126,11 @@ package struct KeyTable: Sendable {
         /// Removes the keys of a range. Returns how many entries and ranges more there are.
         mutating func removeRange(_ range: KeyRange) -> Int {
             let before = removed.count
-            let start = place(of: range.lower), end = place(of: range.upper)
+            let start = place(of: range.lower)
+            // What ends a run whole does not begin as its keys do, and has no place among them.
+            let end =
+                Prefix(range.upper) == Prefix(range.lower)
+                ? place(of: range.upper) : Place(piece: pieces.count - 1, index: pieces.last?.count ?? 0)
             removed.insert(range)
             var less = 0
             for piece in start.piece..<min(end.piece + 1, pieces.count) where start.piece <= end.piece {

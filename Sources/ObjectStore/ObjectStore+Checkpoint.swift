@@ -47,17 +47,12 @@ extension ObjectStore {
         switch checkpoint {
         case .idle:
             guard
-                checkpointRequested || journalFree < superblock.journalLength / 2
+                isCheckpointWanted || journalFree < superblock.journalLength / 2
                     || young.table.count > StoreLimits.settledKeys
             else { return }
             if closed.isEmpty { closeGeneration() }
-            guard let oldest = closed.first else {
-                checkpointRequested = false
-                return
-            }
-            // It begins when the last record of the generation is committed.
-            guard let target = oldest.end else { return }
-            checkpointRequested = false
+            // It begins when the last record of the oldest generation is committed.
+            guard let target = closed.first?.end else { return }
             checkpointRemaining = dirty.values.reduce(0) { $0 + ($1.lsn < target.lsn && !$1.isDropped ? 1 : 0) }
             checkpointPace = (head.offset, checkpointRemaining, homeBlocksBegun)
             if durableMark < target.lsn - 1 {

@@ -12,7 +12,6 @@ extension ObjectStore {
         precondition(batch.lsn == head.lsn, "batch \(batch.lsn) after record \(head.lsn)")
         guard UInt64(batch.recordBytes) <= journalFree else {
             counters.journalFull += 1
-            checkpointRequested = true
             return false
         }
         let meta = encodeMeta(batch)

@@ -104,7 +104,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var changedShares: [UInt32] = []
 
     var checkpoint = CheckpointPhase.idle
-    var checkpointRequested = false
+    /// The last LSN that a checkpoint was asked to cover.
+    var checkpointWanted: UInt64 = 0
+    var isCheckpointWanted: Bool { checkpointWanted >= superblock.position.lsn }
     /// Dirty blocks that the checkpoint under way still has to see home.
     var checkpointRemaining = 0
     /// At the beginning of the checkpoint under way: the journal's head, blocks to see home, and `homeBlocksBegun`.
@@ -199,11 +201,12 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         gathering == nil && waiting.isEmpty && inFlight.isEmpty && reads.isEmpty
     }
 
-    /// Asks for a checkpoint of what is committed by now, after which a restart has nothing of it to replay. `isCheckpointing` tells when it is done.
-    public func requestCheckpoint() { checkpointRequested = true }
+    /// Asks for a checkpoint of what is submitted by now, after which a restart has nothing of it to replay. `isCheckpointing`
+    /// tells when it is done.
+    public func requestCheckpoint() { checkpointWanted = nextLSN - 1 }
 
     /// True while a checkpoint is asked for or under way.
-    public var isCheckpointing: Bool { checkpointRequested || checkpoint != .idle }
+    public var isCheckpointing: Bool { isCheckpointWanted || checkpoint != .idle }
 
     // MARK: - Within
 

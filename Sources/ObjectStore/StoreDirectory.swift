@@ -4,7 +4,7 @@ import Protocol
 import Wire
 
 /// The store in production.
-public typealias DiskStore = ObjectStore<UringDevice, RocksDBStore>
+public typealias DiskStore = ObjectStore<FileDevice, RocksDBStore>
 
 /// A directory that holds a store, locked for this process as long as the object lives: `block`, `meta/`, `lock`.
 ///
@@ -14,26 +14,45 @@ public final class StoreDirectory: Sendable {
     public let path: String
     private let lock: Int32
 
-    /// Locks the directory, which must exist.
-    public init(_ path: String) throws(StoreError) {
+    /// Locks the directory, which must exist and hold a store or nothing; with `holdsStore` there must be a store. A directory
+    /// that is refused stays as it was.
+    public init(_ path: String, holdsStore: Bool = false) throws(StoreError) {
         self.path = path
         let name = path + "/lock"
-        let descriptor = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        var descriptor = open(name, O_RDWR | O_CLOEXEC)
+        if descriptor < 0, errno == ENOENT {
+            if try !Self.isFormatted(path), holdsStore { throw Self.noStore(path) }
+            descriptor = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        }
         guard descriptor >= 0 else { throw .system(errno, "cannot use the store directory \(path)") }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            var text = [UInt8](repeating: 0, count: 32)
-            let count = max(0, read(descriptor, &text, text.count))
+            let holder = Self.holder(of: descriptor)
             close(descriptor)
-            let holder = String(decoding: text.prefix(count), as: UTF8.self).filter(\.isNumber)
             throw StoreError(
                 .inUse,
-                "store directory \(path) is in use by " + (holder.isEmpty ? "another process" : "process \(holder)")
+                "store directory \(path) is in use by " + (holder.map { "process \($0)" } ?? "another process")
                     + ": stop it, or give this OSD another directory")
         }
-        let text = Array("\(getpid())\n".utf8)
-        _ = ftruncate(descriptor, 0)
-        _ = pwrite(descriptor, text, text.count, 0)
         lock = descriptor
+    }
+
+    /// The process that has the file locked, as far as the system tells.
+    private static func holder(of descriptor: Int32) -> Int? {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0, let file = fopen("/proc/locks", "r") else { return nil }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        while fgets(&line, Int32(line.count), file) != nil {
+            // 1: FLOCK ADVISORY WRITE 1234 fd:01:5678 0 EOF
+            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let words = text.split(whereSeparator: \.isWhitespace)
+            if words.count > 5, words[1] == "FLOCK", words[5].hasSuffix(":\(info.st_ino)"), let process = Int(words[4]),
+                process > 0
+            {
+                return process
+            }
+        }
+        return nil
     }
 
     deinit { close(lock) }
@@ -42,12 +61,13 @@ public final class StoreDirectory: Sendable {
     private var keysPath: String { path + "/meta" }
     private var markerPath: String { path + "/formatting" }
 
-    private func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
-
     /// True when there is a store. Throws when there is something else.
-    public func isFormatted() throws(StoreError) -> Bool {
-        if exists(markerPath) { return false }
-        if exists(blockPath) && exists(keysPath) { return true }
+    public func isFormatted() throws(StoreError) -> Bool { try Self.isFormatted(path) }
+
+    private static func isFormatted(_ path: String) throws(StoreError) -> Bool {
+        func exists(_ name: String) -> Bool { access(path + "/" + name, F_OK) == 0 }
+        if exists("formatting") { return false }
+        if exists("block") && exists("meta") { return true }
         guard let directory = opendir(path) else { throw .system(errno, "cannot list the store directory \(path)") }
         defer { closedir(directory) }
         while let entry = readdir(directory) {
@@ -61,6 +81,8 @@ public final class StoreDirectory: Sendable {
         }
         return false
     }
+
+    private static func noStore(_ path: String) -> StoreError { StoreError(.foreign, "there is no store in \(path)") }
 
     /// Makes an empty store.
     public func format(_ identity: StoreIdentity, options: StoreOptions = StoreOptions()) throws(StoreError) {
@@ -77,7 +99,8 @@ public final class StoreDirectory: Sendable {
         }
         unlink(blockPath)
         do throws(DeviceError) {
-            let device = try UringDevice(path: blockPath, create: true, unsafeNoFlush: options.unsafeNoFlush)
+            let device = try FileDevice(
+                path: blockPath, create: true, unsafeNoFlush: options.unsafeNoFlush, withoutRing: options.withoutRing)
             var options = options
             options.salt = UInt64.random(in: 1 ... .max)
             try formatBlock(device, identity, options)
@@ -89,7 +112,7 @@ public final class StoreDirectory: Sendable {
         try syncDirectory()
     }
 
-    private func formatBlock(_ device: UringDevice, _ identity: StoreIdentity, _ options: StoreOptions)
+    private func formatBlock(_ device: FileDevice, _ identity: StoreIdentity, _ options: StoreOptions)
         throws(DeviceError)
     {
         do throws(StoreError) {
@@ -127,21 +150,24 @@ public final class StoreDirectory: Sendable {
         readingData: Bool, progress: (Double) -> Void = { _ in }, report: @escaping (StoreFinding) -> Void
     ) throws(StoreError) -> StoreContents {
         let device = try openDevice(StoreOptions())
+        // Before the metadata store is touched: it writes when it is opened.
+        _ = try DiskStore.identity(of: device)
         var check = try StoreCheck(device: device, keys: try openKeys(StoreOptions(), for: device), report: report)
         try check.run(readingData: readingData, progress: progress)
         return check.contents
     }
 
-    private func openDevice(_ options: StoreOptions) throws(StoreError) -> UringDevice {
-        guard try isFormatted() else { throw StoreError(.foreign, "there is no store in \(path)") }
+    private func openDevice(_ options: StoreOptions) throws(StoreError) -> FileDevice {
+        guard try isFormatted() else { throw Self.noStore(path) }
         do throws(DeviceError) {
-            return try UringDevice(path: blockPath, unsafeNoFlush: options.unsafeNoFlush)
+            return try FileDevice(
+                path: blockPath, unsafeNoFlush: options.unsafeNoFlush, withoutRing: options.withoutRing)
         } catch {
             throw .system(error.code, "cannot open the store in \(path)", error.description)
         }
     }
 
-    private func openKeys(_ options: StoreOptions, for device: UringDevice) throws(StoreError) -> RocksDBStore {
+    private func openKeys(_ options: StoreOptions, for device: FileDevice) throws(StoreError) -> RocksDBStore {
         var keyOptions = RocksDBStore.Options()
         keyOptions.unsafeNoFlush = options.unsafeNoFlush
         do throws(KeyValueError) {
@@ -182,7 +208,12 @@ extension ObjectStore {
     }
 }
 
-extension ObjectStore where Device == UringDevice {
+extension ObjectStore where Device == FileDevice {
     /// The descriptor that becomes readable when `poll` has something to do.
     public var eventDescriptor: Int32 { device.eventDescriptor }
+
+    /// What whoever runs the store should hear of its device, in one line; nil when all is as it should be.
+    public var deviceRemark: String? {
+        device.fallbackReason.map { "the store works without io_uring, with threads, which costs more: \($0)" }
+    }
 }

@@ -7,6 +7,8 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
     public enum Code: Hashable, Sendable {
         /// The object does not exist.
         case notFound
+        /// What is to be made is there already.
+        case exists
         /// A block of the object does not match its checksum or cannot be read; another copy must serve.
         case corrupt(ObjectID, block: UInt64)
         /// The disk failed or the journal is damaged. The store has stopped for good.
@@ -18,6 +20,7 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
         case otherCluster
         case otherOSD
         case newerFormat
+        case olderFormat
         case permission
         case readOnly
         case noSpace
@@ -42,9 +45,10 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
     public var status: Int32 {
         switch code {
         case .notFound: ENOENT
+        case .exists: EEXIST
         case .corrupt, .failed: EIO
         case .inUse: EBUSY
-        case .foreign, .otherCluster, .otherOSD, .newerFormat: EINVAL
+        case .foreign, .otherCluster, .otherOSD, .newerFormat, .olderFormat: EINVAL
         case .permission: EACCES
         case .readOnly: EROFS
         case .noSpace: ENOSPC

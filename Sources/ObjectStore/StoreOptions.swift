@@ -38,6 +38,8 @@ public struct StoreOptions: Sendable {
     public var batchesInFlight = 2
     /// Leaves out every flush and every wait for stable storage: for tests that must lose data, never for use.
     public var unsafeNoFlush = false
+    /// Does not try io_uring, as if the system forbade it.
+    public var withoutRing = false
 
     /// The defaults.
     public init() {}

@@ -15,7 +15,7 @@ struct JournalPosition: Hashable {
 /// | offset | bytes | what |
 /// |---|---|---|
 /// | 0 | 8 | `NACREOSD` |
-/// | 8 | 4 | format version; a reader refuses a newer one |
+/// | 8 | 4 | format version, 2 since clones and the metadata store's binding; a reader refuses any other |
 /// | 12 | 4 | OSD number |
 /// | 16 | 16 | cluster |
 /// | 32 | 16 | store |
@@ -32,7 +32,7 @@ struct JournalPosition: Hashable {
 /// | 4092 | 4 | CRC32C of the bytes before |
 struct Superblock: Equatable {
     /// 1: first format.
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
     private static let magic: UInt64 = 0x44534f_455243414e
 
     var identity: StoreIdentity
@@ -77,7 +77,7 @@ struct Superblock: Equatable {
         buffer.storeBytes(of: checksum.littleEndian, toByteOffset: 4092, as: UInt32.self)
     }
 
-    /// Nil when the block is no valid superblock; throws when it is one of a newer format.
+    /// Nil when the block is no valid superblock; throws when it is one of another format.
     init?(_ block: UnsafeRawBufferPointer) throws(StoreError) {
         let checksum = UInt32(littleEndian: block.load(fromByteOffset: 4092, as: UInt32.self))
         guard checksum == Checksum.crc32c(UnsafeRawBufferPointer(rebasing: block[0..<4092])) else { return nil }
@@ -85,10 +85,15 @@ struct Superblock: Equatable {
         do {
             guard try reader.readU64() == Self.magic else { return nil }
             let version = try reader.readU32()
-            guard version <= Self.version else {
-                throw StoreError(
-                    .newerFormat,
-                    "store format \(version) is newer than \(Self.version), which this build reads: upgrade it")
+            guard version == Self.version else {
+                throw version > Self.version
+                    ? StoreError(
+                        .newerFormat,
+                        "store format \(version) is newer than \(Self.version), which this build reads: upgrade it")
+                    : StoreError(
+                        .olderFormat,
+                        "store format \(version) is older than \(Self.version), the only one that this build reads: "
+                            + "recreate this OSD from its peers")
             }
             let osd = OSDID(try reader.readI32())
             let cluster = try UniqueID(from: &reader)

@@ -48,12 +48,10 @@ extension PlacementGroup {
                 execution.draft.outputs.append(output)
                 execution.step += 1
                 if !execution.fetched.isEmpty { execution.fetched = [] }
-            case .failed(Errno.noSpace):
-                answer(request, client, errno: Errno.noSpace)
-                settleFailed(request.object)
-                return nil
             case .failed(let errno):
-                // A resend must fail as this did, whatever has changed by then.
+                // A resend must fail as this did, whatever has changed by then: also when it was refused for want of room,
+                // since there may be room when the resend comes. The log has its reserve, and its acknowledgements say who is
+                // full still.
                 order([], kind: .error, prior: prior, outputs: [], errno: errno, for: request, from: client)
                 return nil
             case .reads(let offset, let length):

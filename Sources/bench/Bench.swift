@@ -4,13 +4,22 @@
 @main
 struct Bench {
     static func main() {
-        switch Array(CommandLine.arguments.dropFirst()) {
-        case ["map"]: MapBench.run()
-        default:
-            fputs("bench: say what to measure; there is: map\n", stderr)
-            exit(2)
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        switch arguments.first {
+        case "map": MapBench.run()
+        case "store": StoreBench.run(Array(arguments.dropFirst()))
+        default: fail("say what to measure; there are: map, store")
         }
     }
+
+    /// Ends with a line that says why.
+    static func fail(_ text: String) -> Never {
+        fputs("bench: \(text)\n", stderr)
+        exit(2)
+    }
+
+    /// A figure for a program to read.
+    static func report(_ name: String, _ value: Double) { print("\(name) \(value)") }
 
     /// Seconds on a clock that only goes forward.
     static var now: Double {

@@ -208,7 +208,8 @@ extension RadosCommand {
             abstract: "Measure writes, or reads of what a write with --no-cleanup left.")
         @Argument(help: "For how long.") var seconds: UInt32
         @Argument(help: "write, seq or rand.") var mode: ObjectBench.Mode
-        @Option(name: [.customShort("t"), .customLong("concurrent-ios")], help: "Requests at a time.") var concurrency: Int = 16
+        @Option(name: [.customShort("t"), .customLong("concurrent-ios")], help: "Requests at a time.") var concurrency:
+            Int = 16
         @Option(name: [.customShort("b"), .customLong("block-size")], help: "Bytes of a write. Default: 4 MiB.")
         var blockSize: Int = 4 << 20
         @Option(

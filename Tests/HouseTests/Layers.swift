@@ -26,7 +26,9 @@ enum Layers {
 
     /// Rooms of tests and measurements: they run the cores of production and are not installed, so they may use every room
     /// and no room of the house may use them.
-    static let workshops: Set<String> = ["AllocationCounter", "Simulation", "simulate", "bench", "ClientTestSupport"]
+    static let workshops: Set<String> = [
+        "AllocationCounter", "Simulation", "simulate", "bench", "torment", "ClientTestSupport",
+    ]
 
     /// Rooms that know only what they are given: these may use nothing of the house but what is named, whatever the layer.
     static let secluded: [String: Set<String>] = [

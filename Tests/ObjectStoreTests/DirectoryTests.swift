@@ -57,7 +57,9 @@ import Wire
         return try result?.get() ?? .empty
     }
 
-    @Test func keepsDataOverReopening() throws {
+    @Test(arguments: [false, true]) func keepsDataOverReopening(withoutRing: Bool) throws {
+        var options = options
+        options.withoutRing = withoutRing
         try withDirectory { path in
             var workload = Workload(seed: baseSeed)
             var model = Model()

@@ -38,7 +38,7 @@ final class GroupHost: GroupEnvironment {
     var promises: [OSDID: UInt32] = [:]
     /// Reads that fail from now on.
     var failingReads = 0
-    var isFull: Bool { false }
+    var isFull = false
     func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
     func requestActing(_ osds: [OSDID]?, for group: PGID) {
         if let osds { cluster.actingWanted.append((osd, incarnation, group, osds)) }

@@ -27,6 +27,12 @@ int nacre_open_direct(const char *path, int create);
 /// Gives the space of a range of the file back to the file system; the file keeps its size. -1 with errno.
 int nacre_punch_hole(int fd, uint64_t offset, uint64_t length);
 
+/// The same operations by plain system calls, waiting for the end. Bytes moved, or a negative errno; fewer bytes than asked
+/// are -EIO. A `durable` write is on stable storage when it returns.
+int64_t nacre_write_at(int fd, const struct iovec *from, unsigned count, uint64_t offset, int durable);
+int64_t nacre_read_at(int fd, void *into, size_t count, uint64_t offset);
+int64_t nacre_allocate_at(int fd, uint64_t offset, uint64_t length);
+
 /// A ring of `entries` whose completions make `eventfd` readable. It starts disabled and belongs to the thread of the first
 /// `nacre_ring_submit`. Null with `*error` set to a positive errno where io_uring is missing or forbidden.
 nacre_ring *nacre_ring_create(unsigned entries, int eventfd, int *error);

@@ -113,7 +113,9 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             guard session.peer.osd == failure.reporter else {
                 return refuse(session, "a report of \(failure.reporter)")
             }
-            guard map.isUp(failure.reporter), failure.target != failure.reporter else { return }
+            guard let reporter = map.osds[failure.reporter], reporter.isUp, failure.target != failure.reporter,
+                session.osdRun.map({ $0 == reporter.incarnation }) ?? true
+            else { return }
             take(failure)
         case .failureWithdrawn(let failure):
             guard session.peer.osd == failure.reporter else {
@@ -138,7 +140,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             }
             take(statistics, from: id)
         case .command(let request): execute(request, from: id)
-        case .maps, .commandReply: refuse(session, "what only monitors say")
+        case .maps, .commandReply, .bootRefused: refuse(session, "what only monitors say")
         }
     }
 

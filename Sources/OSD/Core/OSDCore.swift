@@ -119,6 +119,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
                 follow(group, pool, placement, upThru, at: next.epoch)
             }
         }
+        if isServing, let reason = deposition { return environment.stop(because: reason) }
         if !isServing, isUpInMap { beginService() }
         sayAlive()
         updateSessions(next)
@@ -131,6 +132,13 @@ public final class OSDCore<Environment: OSDEnvironment> {
         where next.osds[osd]?.uuid != record.uuid || next.osds[osd]?.lostAt != record.lostAt {
             for group in groups { group.strike(osd) }
         }
+    }
+
+    /// Why this run of the OSD, which was up once, can never be again.
+    private var deposition: String? {
+        guard let record = map?.osds[id], record.uuid == uuid else { return "\(id) was removed from the map" }
+        guard record.isUp, record.incarnation != incarnation else { return nil }
+        return "another process has come up as \(id) with the disk \(uuid): one of the two is a copy, keep one"
     }
 
     var isUpInMap: Bool {
@@ -324,6 +332,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
+            environment.store.lookForSpace()
             environment.tellMonitor(.statistics(statistics))
         }
     }

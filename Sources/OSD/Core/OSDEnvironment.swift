@@ -81,6 +81,8 @@ public enum OSDLimits {
     public static let busyOperations = 20
     /// Milliseconds between two looks of the groups at what may have been lost.
     public static let groupTick: UInt64 = 1000
+    /// Seconds that a new OSD looks for a monitor before it gives up; a busy machine takes its time to start one.
+    public static let registrationSeconds: Int64 = 60
     /// Bytes of client data that must fit besides what is in flight, or the OSD counts as full.
     public static let headroom = 4 << 20
 }

@@ -23,6 +23,8 @@ public struct OSDConfiguration: Sendable {
     public var host: String
     /// Leaves out every flush: for the test that must lose data.
     public var unsafeNoFlush = false
+    /// Does not try io_uring, as if the system forbade it.
+    public var withoutRing = false
 
     public init(directory: String, monitors: [Endpoint], listen: Endpoint, host: String) {
         self.directory = directory
@@ -80,6 +82,7 @@ public final class OSDDaemon: Sendable {
         var options = StoreOptions()
         options.capacity = configuration.capacity
         options.unsafeNoFlush = configuration.unsafeNoFlush
+        options.withoutRing = configuration.withoutRing
         if try !directory.isFormatted() {
             let identity = try await register(configuration, on: loop, logger: logger)
             try directory.format(identity, options: options)
@@ -87,6 +90,7 @@ public final class OSDDaemon: Sendable {
         let bound = try await loop.submit { [options] in
             // The ring belongs to the thread that submits to it first, so the store is opened on its loop.
             let store = try directory.openStore(options: options)
+            if let remark = store.deviceRemark { logger.warning("\(remark)") }
             return NIOLoopBound(OSDShell(loop: loop, store: store, logger: logger), eventLoop: loop)
         }.get()
         return try await join(bound, configuration, directory, loop, logger)
@@ -154,7 +158,7 @@ public final class OSDDaemon: Sendable {
         let connection = try await MonitorConnection(
             monitors: configuration.monitors, identity: identity, on: loop, logger: logger)
         do {
-            let map = try await connection.map(timeout: .seconds(10))
+            let map = try await connection.map(timeout: .seconds(OSDLimits.registrationSeconds))
             let reply = try await connection.command(
                 words: ["osd", "new"],
                 arguments: [

@@ -182,6 +182,13 @@ extension OSDShell: MonitorClientEnvironment {
         if isReachable { core.monitorFound() }
     }
 
+    func bootRefused(_ reason: String) { stop(because: reason) }
+
+    func mapHasParted(_ reason: String) -> Bool {
+        stop(because: "\(reason): start it again, to go through every epoch anew")
+        return true
+    }
+
     func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {}
 
     func report(_ line: String) { logger.warning("\(line)") }

@@ -18,10 +18,26 @@ public struct StoreFinding: Hashable, Sendable, Codable {
         case data
     }
 
+    /// What would mend it.
+    public enum Remedy: String, Hashable, Sendable, Codable {
+        /// The OSD writes it anew when it starts.
+        case nextStart
+        /// The object must come from another member of its group.
+        case fetchObject
+        /// Only a new store, filled by its peers, is right again.
+        case recreate
+        /// It takes space and harms nothing.
+        case leaveIt
+    }
+
     /// The kind.
     public let kind: Kind
     /// The object, where it is known.
     public let object: String?
+    /// The object's placement group, where the store has one that takes it.
+    public let group: String?
+    /// What would mend it.
+    public let remedy: Remedy
     /// What is wrong, in one line.
     public let detail: String
 }
@@ -31,6 +47,8 @@ public struct StoreContents: Hashable, Sendable, Codable {
     /// Objects, and placement groups with keys of their own.
     public var objects = 0
     public var groups = 0
+    /// Objects that no group of the store takes, as an import that was cut off leaves them.
+    public var unclaimedObjects = 0
     /// Units of 64 KiB in use, and all that are there.
     public var units = 0
     public var allUnits = 0
@@ -50,7 +68,7 @@ public struct StoreContents: Hashable, Sendable, Codable {
 ///
 /// The journal is replayed first, as at every start: until then the keys do not say what the store contains. Nothing else
 /// is written. Needs memory for every object and eight bytes for every unit.
-struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
+package struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     private struct Owner {
         var id: ObjectID
         var size: UInt64
@@ -60,11 +78,12 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     private let device: Device
     private let keys: Keys
     private let report: (StoreFinding) -> Void
-    private(set) var contents = StoreContents()
+    package private(set) var contents = StoreContents()
     private var superblock: Superblock
     private var owners: [UInt64: Owner] = [:]
     /// The number of the object that each unit belongs to; 0 for none. No object has the number 0.
     private var holders: [UInt64] = []
+    private var ownership = GroupOwnership([])
     /// How many refer to the units that are shared, as counted by the store and as seen here.
     private var counted: [UInt32: UInt32] = [:]
     private var seen: [UInt32: UInt32] = [:]
@@ -73,7 +92,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     private let buffer = BlockBuffer(count: StoreLimits.unitSize)
 
     /// Finds the superblock; throws when there is none.
-    init(device: Device, keys: Keys, report: @escaping (StoreFinding) -> Void) throws(StoreError) {
+    package init(device: Device, keys: Keys, report: @escaping (StoreFinding) -> Void) throws(StoreError) {
         self.device = device
         self.keys = keys
         self.report = report
@@ -81,7 +100,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     }
 
     /// Checks; `progress` hears the share that is done. Throws when the journal is damaged or the metadata store fails.
-    mutating func run(readingData: Bool, progress: (Double) -> Void) throws(StoreError) {
+    package mutating func run(readingData: Bool, progress: (Double) -> Void) throws(StoreError) {
         checkSuperblocks()
         var replay = Replay(device: device, keys: keys, superblock: superblock)
         superblock = try replay.run()
@@ -89,18 +108,31 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
         contents.allUnits = Int((device.size - superblock.dataStart) / UInt64(StoreLimits.unitSize))
         holders = [UInt64](repeating: 0, count: contents.allUnits)
         try checkKinds()
+        try checkGroups()
         try checkObjects()
         try checkOmaps()
-        try checkGroups()
         try readReferences()
         try readHoles()
         try checkUnits(readingData: readingData, progress)
         checkReferences()
     }
 
-    private mutating func found(_ kind: StoreFinding.Kind, _ object: ObjectID?, _ detail: String) {
+    private mutating func found(
+        _ kind: StoreFinding.Kind, _ object: ObjectID?, _ detail: String, mendedBy remedy: StoreFinding.Remedy? = nil
+    ) {
         contents.findings += 1
-        report(StoreFinding(kind: kind, object: object?.description, detail: detail))
+        let usual: StoreFinding.Remedy =
+            switch kind {
+            case .superblock: .nextStart
+            case .metadata: .recreate
+            case .orphan: .leaveIt
+            case .space: .recreate
+            case .data: .fetchObject
+            }
+        report(
+            StoreFinding(
+                kind: kind, object: object?.description, group: object.flatMap { ownership.group(of: $0)?.description },
+                remedy: remedy ?? usual, detail: detail))
     }
 
     private mutating func checkSuperblocks() {
@@ -171,6 +203,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
             let id = try StoreKeys.objectID(key)
             let record = try ObjectRecord(value)
             check.contents.objects += 1
+            if check.ownership.group(of: id) == nil { check.contents.unclaimedObjects += 1 }
             if record.number >= check.superblock.nextObject {
                 check.found(.metadata, id, "its number \(record.number) is one that a new object would get")
             }
@@ -201,12 +234,13 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     }
 
     private mutating func checkGroups() throws(StoreError) {
-        var last: PGID?
-        try forEach(StoreKeys.groupTag) { check, key, _ throws(WireError) in
+        var groups: [PGID] = []
+        try forEach(StoreKeys.groupTag) { _, key, _ throws(WireError) in
             let group = try StoreKeys.groupID(key)
-            if group != last { check.contents.groups += 1 }
-            last = group
+            if group != groups.last { groups.append(group) }
         }
+        contents.groups = groups.count
+        ownership = GroupOwnership(groups)
     }
 
     // MARK: - Units

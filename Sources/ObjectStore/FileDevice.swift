@@ -1,11 +1,17 @@
 import CSupport
 import Glibc
 
-/// The block file through io_uring, with direct I/O.
+/// The block file, with direct I/O through io_uring, or by a few threads where the system forbids or lacks that.
 ///
 /// Belongs to the thread that first calls `submit`. Completions make `eventDescriptor` readable; whoever watches it
-/// reads it empty and calls the store's `poll()`.
-public final class UringDevice: BlockDevice {
+/// reads it empty and calls the store's `poll()`. Both ways have the same contract: a durable write is on stable storage
+/// when it completes, a flush covers what was complete when it was begun, and a transfer that moved less than asked is EIO.
+public final class FileDevice: BlockDevice {
+    private enum Engine {
+        case ring(OpaquePointer)
+        case threads(IOThreads)
+    }
+
     /// The eventfd to watch. It belongs to the device.
     public let eventDescriptor: Int32
 
@@ -13,7 +19,9 @@ public final class UringDevice: BlockDevice {
     public private(set) var size: UInt64
     private let descriptor: Int32
     private let path: String
-    private let ring: OpaquePointer
+    private let engine: Engine
+    /// Why threads do what io_uring would do better, in one line; nil when io_uring does it.
+    public let fallbackReason: String?
     private let unsafeNoFlush: Bool
     /// Vectors of the writes queued since the last submission; the kernel has copied them when it returns.
     private var vectors: [UnsafeMutablePointer<iovec>] = []
@@ -22,7 +30,7 @@ public final class UringDevice: BlockDevice {
     private var growing: Growth?
     /// What space is written with before it is used: a write to space that was only allocated makes the file system
     /// commit its own journal, and every durable write to the file that comes after it waits for that.
-    private let zeros = BlockBuffer(count: UringDevice.zeroBytes)
+    private let zeros = BlockBuffer(count: FileDevice.zeroBytes)
 
     /// A growth under way: allocated first, so that it fails early, then zeroed part by part; `size` follows.
     private struct Growth {
@@ -33,7 +41,7 @@ public final class UringDevice: BlockDevice {
         var zeroingTo: UInt64 = 0
     }
     private var queueError: Int32 = 0
-    private let reaped = UnsafeMutablePointer<nacre_completion>.allocate(capacity: UringDevice.reapLimit)
+    private let reaped = UnsafeMutablePointer<nacre_completion>.allocate(capacity: FileDevice.reapLimit)
 
     private static let entries: UInt32 = 256
     private static let reapLimit = 256
@@ -41,36 +49,44 @@ public final class UringDevice: BlockDevice {
     private static let zeroBytes = 1 << 20
     private static let growthTag = IOTag(TagKind.grow, 1)
 
-    /// Opens `path`, which must exist; with `create` it must not.
-    public init(path: String, create: Bool = false, unsafeNoFlush: Bool = false) throws(DeviceError) {
+    /// Opens `path`, which must exist; with `create` it must not. `withoutRing` does not try io_uring.
+    public init(path: String, create: Bool = false, unsafeNoFlush: Bool = false, withoutRing: Bool = false)
+        throws(DeviceError)
+    {
         let opened = nacre_open_direct(path, create ? 1 : 0)
         guard opened >= 0 else { throw .system("cannot open \(path)") }
         var info = stat()
-        guard fstat(opened, &info) == 0 else {
+        let events = fstat(opened, &info) == 0 ? nacre_eventfd() : -1
+        guard events >= 0 else {
             defer { close(opened) }
-            throw .system("cannot examine \(path)")
+            throw .system("cannot use \(path)")
         }
-        let events = nacre_eventfd()
         var error: Int32 = 0
-        guard events >= 0, let created = nacre_ring_create(Self.entries, events, &error) else {
-            close(opened)
-            if events >= 0 { close(events) }
-            throw DeviceError(
-                code: error,
-                "io_uring is not available (\(String(cString: strerror(error)))): allow it with sysctl "
-                    + "kernel.io_uring_disabled=0 or in the container's seccomp profile")
+        if withoutRing {
+            engine = .threads(IOThreads(file: opened, eventDescriptor: events))
+            fallbackReason = "it is switched off"
+        } else if let ring = nacre_ring_create(Self.entries, events, &error) {
+            engine = .ring(ring)
+            fallbackReason = nil
+        } else {
+            engine = .threads(IOThreads(file: opened, eventDescriptor: events))
+            fallbackReason =
+                "\(String(cString: strerror(error))); allow it with sysctl kernel.io_uring_disabled=0, or in the "
+                + "container's seccomp profile"
         }
         descriptor = opened
         self.path = path
         eventDescriptor = events
-        ring = created
         size = UInt64(info.st_size)
         self.unsafeNoFlush = unsafeNoFlush
         _ = zeros.bytes.initializeMemory(as: UInt8.self, repeating: 0)
     }
 
     deinit {
-        nacre_ring_destroy(ring)
+        switch engine {
+        case .ring(let ring): nacre_ring_destroy(ring)
+        case .threads(let threads): threads.end()
+        }
         close(descriptor)
         close(eventDescriptor)
         for vector in vectors { vector.deallocate() }
@@ -91,6 +107,10 @@ public final class UringDevice: BlockDevice {
     /// Queues a write; `durable` makes it RWF_DSYNC, so that no flush has to follow.
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let sync: Int32 = durable && !unsafeNoFlush ? 1 : 0
+        guard case .ring(let ring) = engine else {
+            if case .threads(let threads) = engine { threads.write(parts, at: offset, durable: sync != 0, tag: tag) }
+            return
+        }
         if parts.count == 1 {
             queued(nacre_ring_write(ring, descriptor, parts[0].baseAddress, UInt32(parts[0].count), offset, sync, tag))
             return
@@ -105,7 +125,11 @@ public final class UringDevice: BlockDevice {
 
     /// Queues a read.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag) {
-        queued(nacre_ring_read(ring, descriptor, buffer.baseAddress, UInt32(buffer.count), offset, tag))
+        switch engine {
+        case .ring(let ring):
+            queued(nacre_ring_read(ring, descriptor, buffer.baseAddress, UInt32(buffer.count), offset, tag))
+        case .threads(let threads): threads.read(into: buffer, at: offset, tag: tag)
+        }
     }
 
     /// Queues an fdatasync.
@@ -113,8 +137,11 @@ public final class UringDevice: BlockDevice {
         if unsafeNoFlush {
             ready.append(IOCompletion(tag: tag, result: 0))
             wake()
-        } else {
-            queued(nacre_ring_datasync(ring, descriptor, tag))
+            return
+        }
+        switch engine {
+        case .ring(let ring): queued(nacre_ring_datasync(ring, descriptor, tag))
+        case .threads(let threads): threads.flush(tag: tag)
         }
     }
 
@@ -122,7 +149,11 @@ public final class UringDevice: BlockDevice {
     public func grow(to size: UInt64, tag: IOTag) {
         precondition(growing == nil && size > self.size, "growing to \(size) from \(self.size)")
         growing = Growth(tag: tag, size: size)
-        queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, Self.growthTag))
+        switch engine {
+        case .ring(let ring):
+            queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, Self.growthTag))
+        case .threads(let threads): threads.allocate(self.size, size - self.size, tag: Self.growthTag)
+        }
     }
 
     /// A step of the growth is complete. Returns the completion of the whole when it was the last.
@@ -143,6 +174,10 @@ public final class UringDevice: BlockDevice {
 
     /// One system call for everything queued; none when nothing is.
     public func submit() throws(DeviceError) {
+        guard case .ring(let ring) = engine else {
+            if case .threads(let threads) = engine { threads.submit() }
+            return
+        }
         let result = queueError != 0 ? -queueError : nacre_ring_submit(ring)
         for vector in vectors { vector.deallocate() }
         vectors.removeAll(keepingCapacity: true)
@@ -153,17 +188,22 @@ public final class UringDevice: BlockDevice {
     public func poll(_ completions: inout [IOCompletion]) {
         completions.append(contentsOf: ready)
         ready.removeAll(keepingCapacity: true)
-        while true {
-            let count = Int(nacre_ring_reap(ring, reaped, UInt32(Self.reapLimit)))
-            for n in 0..<count {
-                let done = IOCompletion(tag: reaped[n].tag, result: reaped[n].result)
-                if done.tag != Self.growthTag {
-                    completions.append(done)
-                } else if let whole = advanceGrowth(done.result) {
-                    completions.append(whole)
-                }
+        switch engine {
+        case .threads(let threads): threads.reap { take(tag: $0, result: $1, &completions) }
+        case .ring(let ring):
+            while true {
+                let count = Int(nacre_ring_reap(ring, reaped, UInt32(Self.reapLimit)))
+                for n in 0..<count { take(tag: reaped[n].tag, result: reaped[n].result, &completions) }
+                if count < Self.reapLimit { return }
             }
-            if count < Self.reapLimit { return }
+        }
+    }
+
+    private func take(tag: IOTag, result: Int64, _ completions: inout [IOCompletion]) {
+        if tag != Self.growthTag {
+            completions.append(IOCompletion(tag: tag, result: result))
+        } else if let whole = advanceGrowth(result) {
+            completions.append(whole)
         }
     }
 
@@ -236,7 +276,11 @@ public final class UringDevice: BlockDevice {
         let before = size
         while growing != nil, size == before {
             try submit()
-            let result = nacre_ring_wait(ring)
+            let result: Int32
+            switch engine {
+            case .ring(let ring): result = nacre_ring_wait(ring)
+            case .threads(let threads): result = threads.wait()
+            }
             guard result >= 0 else {
                 throw DeviceError(code: -result, "io_uring: \(String(cString: strerror(-result)))")
             }
