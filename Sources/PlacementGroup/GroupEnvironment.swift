@@ -47,6 +47,8 @@ public protocol GroupEnvironment: AnyObject {
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue]
     /// Entries with keys after `after` that begin with `prefix`, in order, at most `limit`.
     func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue]
+    /// Bytes of the keys and values of an object's omap; counting stops where it passes `limit`.
+    func omapSize(of object: ObjectID, limit: Int) -> Int
     /// Objects of the range after `after`, in storage order, at most `limit`.
     func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID]
     /// Keys of the group in `from ..< to`, in order, at most `limit`.
@@ -165,4 +167,6 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case cloneTrimmed
     /// A clone was sent to a member.
     case cloneRecovered
+    /// An object was made what it was at a snapshot.
+    case rolledBack
 }

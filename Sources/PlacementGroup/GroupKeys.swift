@@ -169,17 +169,22 @@ struct ObjectInfo: Hashable {
         }
     }
 
-    /// What an attribute says; a value that cannot be read is a broken store and stops the OSD.
+    /// What an attribute of this copy says; a value that cannot be read is a broken store and stops the OSD.
     init(_ bytes: Bytes) {
-        var reader = ByteReader(bytes)
         do {
-            self = try reader.versioned("object info", supported: 2) { r, number throws(WireError) in
-                var info = ObjectInfo(version: try Version(from: &r), modified: try r.readU64())
-                if number >= 2 { info.flags = ObjectFlags(rawValue: try r.readU8()) }
-                return info
-            }
+            try self.init(decoding: bytes)
         } catch {
             preconditionFailure("object info of \(bytes.count) bytes: \(error)")
+        }
+    }
+
+    /// Decodes what `encoded` gave, for what another member sends.
+    init(decoding bytes: Bytes) throws(WireError) {
+        var reader = ByteReader(bytes)
+        self = try reader.versioned("object info", supported: 2) { r, number throws(WireError) in
+            var info = ObjectInfo(version: try Version(from: &r), modified: try r.readU64())
+            if number >= 2 { info.flags = ObjectFlags(rawValue: try r.readU8()) }
+            return info
         }
     }
 

@@ -102,9 +102,8 @@ extension PlacementGroup {
         var set = before
         let size = draft.isStored ? environment.size(of: head) ?? 0 : 0
         var versions = VersionChanges()
-        guard keep(head, size, exists: draft.isStored, for: request, in: &set, &versions) else {
-            answer(request, client, errno: Errno.tryAgain)
-            return settleFailed(head)
+        if let errno = keep(head, size, exists: draft.isStored, for: request, in: &set, &versions) {
+            return refuse(request, client, errno: errno, prior: prior)
         }
         let hasRemoved = Self.note(draft.operations, size, in: &set)
         versions.operations += draft.operations
@@ -145,14 +144,17 @@ extension PlacementGroup {
         changes.operations.append(.setAttribute(object, name: ObjectInfo.attribute, value: info.encoded))
     }
 
-    /// Makes the clone that a write has to make. False when there are too many already: trimming will take some away.
+    /// Makes the clone that a write has to make. The errno when that cannot be: EAGAIN while there are too many already, of
+    /// which trimming will take some away, EFBIG when the object's omap is too large for one record.
     private func keep(
         _ head: ObjectID, _ size: UInt64, exists: Bool, for request: OperationRequest, in set: inout SnapSet,
         _ changes: inout VersionChanges
-    ) -> Bool {
+    ) -> Int32? {
         let made = set.take(request.context, exists: exists, size: size, isRemoved: isRemoved)
-        guard let made else { return true }
-        guard set.clones.count <= SnapLimits.clones else { return false }
+        guard let made else { return nil }
+        guard set.clones.count <= SnapLimits.clones else { return Errno.tryAgain }
+        let limit = SnapLimits.clonedOmap
+        guard environment.omapSize(of: head, limit: limit) <= limit else { return Errno.tooLarge }
         environment.occurred(.cloned)
         let clone = head.at(made.id)
         changes.made = made
@@ -166,7 +168,16 @@ extension PlacementGroup {
         changes.entries.append(
             LogEntry(
                 kind: .clone, object: clone, version: nextVersion(), prior: version(of: clone), request: .none))
-        return true
+        return nil
+    }
+
+    /// A change that cannot be made for want of a clone. What may be asked again later is not remembered.
+    private func refuse(_ request: OperationRequest, _ client: ClientHandle, errno: Int32, prior: Version) {
+        guard errno == Errno.tryAgain else {
+            return order([], kind: .error, prior: prior, outputs: [], errno: errno, for: request, from: client)
+        }
+        answer(request, client, errno: errno)
+        settleFailed(request.object)
     }
 
     /// Takes note of where the head becomes another than its newest clone. True when it is removed on the way.
@@ -220,10 +231,10 @@ extension PlacementGroup {
             let clone = head.at(id)
             var changes = VersionChanges()
             let size = environment.size(of: head) ?? 0
-            guard keep(head, size, exists: exists, for: request, in: &set, &changes) else {
-                answer(request, client, errno: Errno.tryAgain)
-                return settleFailed(head)
+            if let errno = keep(head, size, exists: exists, for: request, in: &set, &changes) {
+                return refuse(request, client, errno: errno, prior: prior)
             }
+            environment.occurred(.rolledBack)
             let made = changes.made
             set.rolledBack(to: id, size: environment.size(of: clone) ?? 0) { version in
                 version == made?.id ? made?.record : records(version)

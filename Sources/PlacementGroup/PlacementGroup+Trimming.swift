@@ -10,6 +10,8 @@ struct Trimming {
     var trimmed = SnapIntervals()
     /// Trims under way, by their versions, and the clones that they are about.
     var underway: [Version: ObjectID] = [:]
+    /// True while nothing is to be trimmed.
+    var isPaused = false
 }
 
 extension PlacementGroup {
@@ -28,11 +30,24 @@ extension PlacementGroup {
     func leaveTrimming() {
         for _ in trimming.underway { environment.endRecovery() }
         trimming.underway.removeAll()
+        trimming.isPaused = false
+    }
+
+    /// Begins no more trims until `resumeTrimming`, or the next interval: for whoever compares copies. What is under way ends
+    /// as other writes do.
+    package func pauseTrimming() { trimming.isPaused = true }
+
+    /// Trims again.
+    package func resumeTrimming() {
+        trimming.isPaused = false
+        continueTrimming()
     }
 
     /// Trims a few more clones: ordinary writes, only while every copy is complete and where it should be.
     func continueTrimming() {
-        guard let wanted = snapshots?.trimming, !wanted.isEmpty, isClean, waiting.isEmpty else { return }
+        guard let wanted = snapshots?.trimming, !wanted.isEmpty, !trimming.isPaused, isClean, waiting.isEmpty else {
+            return
+        }
         while trimming.underway.count < SnapLimits.trimsInFlight, writes.count < GroupLimits.writesInFlight,
             let snap = snapsToTrim.first
         {

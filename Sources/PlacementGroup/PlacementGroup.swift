@@ -377,7 +377,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     /// What is known of an object in this copy beside its content; version zero when it is not there.
     func objectInfo(of object: ObjectID) -> ObjectInfo {
-        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.init)
+        environment.attribute(ObjectInfo.attribute, of: object).map { ObjectInfo($0) }
             ?? ObjectInfo(version: .zero, modified: 0)
     }
 

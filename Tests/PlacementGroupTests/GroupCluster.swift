@@ -107,6 +107,9 @@ final class GroupHost: GroupEnvironment {
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue] {
         keys.compactMap { key in store.current.objects[object]?.omap[key].map { KeyValue(key, $0) } }
     }
+    func omapSize(of object: ObjectID, limit: Int) -> Int {
+        (store.current.objects[object]?.omap ?? [:]).reduce(0) { $0 + $1.key.count + $1.value.count }
+    }
     func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue] {
         let entries = (store.current.objects[object]?.omap ?? [:]).filter {
             $0.key > after && $0.key.array.starts(with: prefix.array)

@@ -95,6 +95,10 @@ extension OSDCore: GroupEnvironment {
         return (entries ?? []).filter { $0.key.array.starts(with: prefix.array) }
     }
 
+    public func omapSize(of object: ObjectID, limit: Int) -> Int {
+        ask { () throws(StoreError) in try environment.store.omapSize(object, limit: limit) } ?? 0
+    }
+
     public func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID] {
         ask { () throws(StoreError) in try environment.store.list(range, after: after, limit: limit) } ?? []
     }

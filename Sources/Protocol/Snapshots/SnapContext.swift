@@ -142,6 +142,9 @@ public enum SnapLimits {
     public static let contextSnaps = 1024
     /// Clones of one object, those included that are to be trimmed. A write that would make more waits for that.
     public static let clones = 4096
+    /// Bytes of omap keys and values of an object that a clone is made of: they go into one journal record. A write that would
+    /// have more kept is refused with EFBIG.
+    public static let clonedOmap = 8 << 20
     /// Bytes of one step in which versions of an object are compared.
     public static let overlapBlock: UInt64 = 4096
     /// Ranges of one overlap: every other block of the largest object.
