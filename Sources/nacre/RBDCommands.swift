@@ -89,11 +89,11 @@ extension RBDCommand {
     }
 
     struct Info: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show what an image is.")
+        static let configuration = CommandConfiguration(abstract: "Show what an image, or a snapshot of it, is.")
         @OptionGroup var target: ImageOptionsGroup
         @OptionGroup var asking: AskingOptions
         func run() async throws {
-            let spec = try target.imageSpec
+            let spec = try target.anySpec
             try await asking.images { try await $0.info(spec) }
         }
     }

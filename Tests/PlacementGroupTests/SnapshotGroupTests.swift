@@ -194,6 +194,55 @@ import Wire
         setup.checkMembersAgree()
     }
 
+    /// A clone of a large omap would not fit into a record: the write is refused, and its resend as well.
+    @Test func whatDoesNotFitARecordIsNotCloned() {
+        let setup = Setup()
+        let value = Bytes(repeating: 7, count: 60_000)
+        for part in 0..<SnapLimits.clonedOmap / 3_000_000 {
+            let entries = (0..<50).map { KeyValue(Bytes("\(part)-\($0)"), value) }
+            #expect(setup.run([.setOmap(entries: entries)])?.outcome == .done(errno: 0))
+        }
+        let snap = setup.makeSnapshot()
+        setup.write("as large as may be")
+        #expect(setup.versions() == [snap, .head])
+        let entries = (0..<50).map { KeyValue(Bytes("more-\($0)"), value) }
+        #expect(setup.run([.setOmap(entries: entries)])?.outcome == .done(errno: 0))
+        _ = setup.makeSnapshot()
+        #expect(setup.run([.writeFull(data: Bytes("larger"))])?.outcome == .done(errno: 27))
+        #expect(setup.run([.rollback(to: snap)])?.outcome == .done(errno: 27))
+        #expect(setup.read() == "as large as may be" && setup.versions() == [snap, .head])
+        // What has been made smaller is kept again.
+        #expect(setup.run([.clearOmap], SnapContext.none)?.outcome == .done(errno: 0))
+        setup.write("small")
+        #expect(setup.versions().count == 3)
+        setup.checkMembersAgree()
+    }
+
+    @Test func trimmingCanBePaused() {
+        let setup = Setup()
+        setup.write("one")
+        let snap = setup.makeSnapshot()
+        setup.write("two")
+        setup.script.primary.pauseTrimming()
+        setup.remove(snap)
+        #expect(setup.versions() == [snap, .head] && setup.script.primary.statistics.trimmed.isEmpty)
+        setup.script.primary.resumeTrimming()
+        setup.script.drain()
+        #expect(setup.versions() == [.head] && setup.script.primary.statistics.trimmed.contains(snap))
+        // The next interval does not know of the pause.
+        let second = setup.makeSnapshot()
+        setup.write("three")
+        setup.script.primary.pauseTrimming()
+        setup.remove(second)
+        #expect(setup.versions() == [second, .head])
+        setup.script.kill(2)
+        setup.script.drain()
+        setup.script.start(2)
+        setup.script.drain()
+        #expect(setup.script.isClean && setup.versions() == [.head])
+        setup.checkMembersAgree()
+    }
+
     @Test func listSnapsNamesVersionsAndWhereTheyAreTheSame() throws {
         let setup = Setup()
         #expect(setup.run([.write(offset: 0, data: Bytes(repeating: 1, count: 20000))])?.outcome == .done(errno: 0))

@@ -149,7 +149,8 @@ extension Images {
         try await takeOut(try find(snapshotName, info), info)
     }
 
-    private func find(_ snapshotName: String, _ info: ImageInfo) throws(RBDError) -> ImageSnapshot {
+    /// The snapshot of this name. Throws ENOENT when there is none.
+    public func find(_ snapshotName: String, _ info: ImageInfo) throws(RBDError) -> ImageSnapshot {
         try ImageSpec.checkSnapshotName(snapshotName)
         guard let snapshot = info.header.snapshots.first(where: { $0.name == snapshotName }) else {
             throw RBDError(
