@@ -8,6 +8,14 @@ import Wire
 /// Snapshots in a group: what a write under a context does to head and clones on every member, what reads give, and how
 /// removed snapshots are trimmed.
 @Suite struct SnapshotGroupTests {
+    /// What does not fit together of what a host has of a group.
+    static func problems(in host: GroupHost, _ group: PGID, trimmed: SnapIntervals) -> [String] {
+        let objects = host.store.durable.objects.filter { host.cluster.pool.group(ofHash: $0.key.hash) == group }
+        return VersionCheck.problems(
+            attributes: objects.mapValues(\.attributes),
+            keys: (host.store.durable.groups[group] ?? [:]).map { KeyValue($0.key, $0.value) }, trimmed: trimmed)
+    }
+
     /// A group with a pool's snapshots, in a test's hands.
     final class Setup {
         let script = Script()
@@ -76,9 +84,9 @@ import Wire
         }
 
         func checkMembersAgree() {
-            for osd: Int32 in [1, 2] {
+            for osd: Int32 in [0, 1, 2] {
                 #expect(script.host(osd).store.durable.objects == script.host(0).store.durable.objects)
-                #expect(index(osd) == index(0))
+                #expect(SnapshotGroupTests.problems(in: script.host(osd), script.group, trimmed: SnapIntervals()).isEmpty)
             }
         }
     }
@@ -322,6 +330,7 @@ import Wire
             }
             cluster.heal()
             cluster.checkEnd(seed: seed)
+            checkVersions(cluster, seed)
             // Without snapshots nothing is left of them.
             for snap in history.snapshots.keys.sorted() {
                 history.snapshots[snap] = nil
@@ -350,6 +359,16 @@ import Wire
             #expect(branches[branch, default: 0] > 0, "\(branch) never happened")
         }
         #expect(reads > Self.seeds.count && rollbacks > Self.seeds.count)
+    }
+
+    private func checkVersions(_ cluster: GroupCluster, _ seed: UInt64) {
+        for group in cluster.groups {
+            for osd in cluster.epochs[cluster.epochs.count - 1].placement(group).acting {
+                let host = cluster.hosts[Int(osd.rawValue)]
+                let problems = Self.problems(in: host, group, trimmed: SnapIntervals())
+                #expect(problems.isEmpty, "seed \(seed), \(group) on \(osd): \(problems)")
+            }
+        }
     }
 
     private func isTrimmed(_ cluster: GroupCluster, _ history: SnapshotHistory) -> Bool {
