@@ -355,7 +355,7 @@ import Wire
             rollbacks += history.rollbacks
         }
         guard Self.seeds.count > 1 else { return }
-        for branch in [RareBranch.cloned, .whiteout, .cloneTrimmed, .cloneRecovered, .divergentLog, .backfillFinished] {
+        for branch in [RareBranch.cloned, .whiteout, .cloneTrimmed, .cloneRecovered, .rolledBack, .backfillFinished] {
             #expect(branches[branch, default: 0] > 0, "\(branch) never happened")
         }
         #expect(reads > Self.seeds.count && rollbacks > Self.seeds.count)
