@@ -47,10 +47,12 @@ public protocol GroupEnvironment: AnyObject {
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue]
     /// Entries with keys after `after` that begin with `prefix`, in order, at most `limit`.
     func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue]
+    /// Bytes of the keys and values of an object's omap; counting stops where it passes `limit`.
+    func omapSize(of object: ObjectID, limit: Int) -> Int
     /// Objects of the range after `after`, in storage order, at most `limit`.
     func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID]
-    /// Keys of the group in `from ..< to`, in order.
-    func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue]
+    /// Keys of the group in `from ..< to`, in order, at most `limit`.
+    func groupKeys(_ group: PGID, from: Bytes, to: Bytes, limit: Int) -> [KeyValue]
     /// Has the monitors commit that this OSD lives in `epoch`: a later map with that `up_thru` is given to `advance`. Asked
     /// again until it is there; once for each interval is enough.
     func requestUpThru(_ epoch: Epoch)
@@ -82,6 +84,13 @@ public protocol GroupEnvironment: AnyObject {
     func isKnownDead(_ osd: OSDID) -> Bool
     /// True when the OSD is up in its newest map.
     func isUp(_ osd: OSDID) -> Bool
+}
+
+extension GroupEnvironment {
+    /// All keys of the group in `from ..< to`, in order.
+    func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue] {
+        groupKeys(group, from: from, to: to, limit: .max)
+    }
 }
 
 /// Where the OSD keeps a group: an index that finds it without a lookup.
@@ -172,4 +181,14 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case copyReplaced
     /// An object was read of which no copy verifies.
     case nothingToRepairFrom
+    /// A write kept an object as a snapshot has it.
+    case cloned
+    /// An object that clones were left of was removed.
+    case whiteout
+    /// A clone was removed because no snapshot needs it any more.
+    case cloneTrimmed
+    /// A clone was sent to a member.
+    case cloneRecovered
+    /// An object was made what it was at a snapshot.
+    case rolledBack
 }

@@ -9,6 +9,7 @@ import Wire
 /// | 12 | version |
 /// | 8 | when it was changed |
 /// | 4, 4 | digests of attributes and omap |
+/// | 1 | flags |
 /// | 4 | CRC-32C of these fields as four numbers |
 struct ObjectInfo: Hashable {
     static let attribute = "_"
@@ -18,11 +19,14 @@ struct ObjectInfo: Hashable {
     /// When that was, by the primary's clock: nanoseconds since 1970.
     var modified: UInt64
     var digests: MetadataDigests
+    /// What is more than usual.
+    var flags: ObjectFlags = []
 
     /// What no object is: its version is before all others.
     static let none = ObjectInfo(version: .zero, modified: 0, digests: .empty)
 
-    init(version: Version, modified: UInt64, digests: MetadataDigests) {
+    init(version: Version, modified: UInt64, digests: MetadataDigests, flags: ObjectFlags = []) {
+        self.flags = flags
         self.version = version
         self.modified = modified
         self.digests = digests
@@ -37,7 +41,8 @@ struct ObjectInfo: Hashable {
         var reader = ByteReader(bytes)
         return try reader.versioned("object info", supported: 1) { r, _ throws(WireError) in
             let info = ObjectInfo(
-                version: try Version(from: &r), modified: try r.readU64(), digests: try MetadataDigests(from: &r))
+                version: try Version(from: &r), modified: try r.readU64(), digests: try MetadataDigests(from: &r),
+                flags: ObjectFlags(rawValue: try r.readU8()))
             let check = try r.readU32()
             guard !isChecked || check == info.check else { throw WireError("object info fails its checksum") }
             return info
@@ -47,7 +52,7 @@ struct ObjectInfo: Hashable {
     /// Over the fields, as one number after the other.
     private var check: UInt32 {
         var fields = (
-            UInt64(version.epoch.rawValue), version.counter, modified,
+            UInt64(version.epoch.rawValue) | UInt64(flags.rawValue) << 32, version.counter, modified,
             UInt64(digests.attributes) << 32 | UInt64(digests.omap)
         )
         return withUnsafeBytes(of: &fields) { Checksum.crc32c($0) }
@@ -59,6 +64,7 @@ struct ObjectInfo: Hashable {
                 version.encode(into: &$0)
                 $0.writeU64(modified)
                 digests.encode(into: &$0)
+                $0.writeU8(flags.rawValue)
                 $0.writeU32(check)
             }
         }
@@ -72,6 +78,16 @@ struct ObjectInfo: Hashable {
             preconditionFailure("object info of \(bytes.count) bytes: \(error)")
         }
     }
+}
+
+/// What a group knows of an object beside its version, where that is more than usual.
+struct ObjectFlags: OptionSet, Hashable, Sendable {
+    let rawValue: UInt8
+
+    /// Snapshots know of the object: a head has a `SnapSet`, a clone a `CloneRecord`.
+    static let hasSnapshots = ObjectFlags(rawValue: 1)
+    /// The object was removed; it stands for its clones only.
+    static let isWhiteout = ObjectFlags(rawValue: 2)
 }
 
 /// Sums of what stands in an object's metadata: they follow a change without going through the rest.

@@ -61,7 +61,11 @@ extension PlacementGroup {
     /// Takes the history that the primary found, on any member: one transaction for the log, what is missing and the info.
     func activate(_ activation: Activation, primary: OSDID) {
         guard isSound(activation) else { return }
-        var steps: [Transaction.Operation] = activation.removals.map { .remove($0) }
+        var steps: [Transaction.Operation] = []
+        for object in activation.removals {
+            steps += removalFromIndex(of: object)
+            steps.append(.remove(object))
+        }
         var keys: [KeyValue] = []
         if activation.info.lastBackfill == .nothing {
             // The copy is compared object by object afterwards; its old log says nothing any more.
@@ -154,6 +158,7 @@ extension PlacementGroup {
         for osd in others { send(.clean(interval), to: osd) }
         shareScrubState()
         for osd in peering.infos.keys.sorted() where !acting.contains(osd) { strayAppeared(osd) }
+        continueTrimming()
     }
 
     func noteClean() {
@@ -198,7 +203,7 @@ extension PlacementGroup {
         info = next
         commit(
             Transaction([
-                .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.requestsEnd),
+                .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.trimmedEnd),
                 .setGroupKeys(id, entries: [GroupKeys.entry(info)]),
             ]), .removal)
     }
@@ -227,5 +232,6 @@ extension PlacementGroup {
         if let fill = recovery.fill, fill.isTooFull { send(.reserve, to: fill.target) }
         if isClean, info.historyLastEpochClean < interval { becomeClean() }
         if isPrimary { scrubTick() }
+        continueTrimming()
     }
 }

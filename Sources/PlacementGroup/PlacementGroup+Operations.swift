@@ -9,8 +9,10 @@ extension PlacementGroup {
             answer(request, client, errno: Errno.tooLarge)
             return settleFailed(request.object)
         }
+        if case .rollback(let snap)? = request.steps.first { return rollBack(to: snap, request, client) }
         let before = objectInfo(of: request.object)
-        let draft = ObjectDraft(request.object, exists: before.version != .zero)
+        let exists = before.version != .zero && !before.flags.contains(.isWhiteout)
+        let draft = ObjectDraft(request.object, exists: exists, flags: before.flags)
         var execution = Execution(request: request, client: client, draft: draft, before: before)
         if let range = run(&execution) {
             hold(request.object)
@@ -21,7 +23,7 @@ extension PlacementGroup {
     /// Goes on with a held request when what its step reads is there.
     func continueWrite(_ execution: inout Execution) {
         let (request, client) = (execution.request, execution.client)
-        if mayBlock, isBlocked(request.object, isWrite: true) {
+        if mayBlock, isBlocked(request) {
             // A member has to be given the object as it is before it can follow its changes, or copies of it are compared.
             return beginAgain(request, client)
         }
@@ -71,10 +73,12 @@ extension PlacementGroup {
             return order(
                 [], kind: .error, prior: prior, outputs: draft.outputs, errno: 0, for: request, from: client)
         }
+        guard request.context.isNone, draft.flags.isEmpty else {
+            return finishKeepingVersions(draft, prior: prior, request, client)
+        }
         if draft.exists {
-            let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)
             let digests = digests(of: draft.object, before: before, after: draft.operations)
-            let info = ObjectInfo(version: version, modified: environment.wallNanoseconds, digests: digests)
+            let info = ObjectInfo(version: nextVersion(), modified: environment.wallNanoseconds, digests: digests)
             draft.append(.setAttribute(draft.object, name: ObjectInfo.attribute, value: info.encoded))
         }
         order(

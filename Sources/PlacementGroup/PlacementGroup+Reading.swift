@@ -92,7 +92,7 @@ extension PlacementGroup {
     /// Goes on with a reading request at `step`; ends, or waits for data.
     func read(_ request: OperationRequest, _ client: ClientHandle, outputs: [Bytes], step: Int) {
         guard step < request.steps.count else { return finishRead(request, client, outputs) }
-        var draft = ObjectDraft(request.object, exists: environment.size(of: request.object) != nil)
+        var draft = draft(of: request)
         if case .read(let offset, let length) = request.steps[step] {
             // The usual one takes the short way.
             guard draft.exists else {
@@ -156,6 +156,8 @@ extension PlacementGroup {
         case .compareOmap(let key, let expected):
             let value = omapValues(in: draft, keys: [key]).first?.value
             return value == expected ? .done(.empty) : .failed(errno: Errno.canceled)
+        case .listSnaps:
+            return versions(of: draft.object.head).map { .done($0) } ?? .failed(errno: Errno.noEntry)
         case .assertUnwatched:
             return draft.exists && !liveWatchers(in: draft).isEmpty ? .failed(errno: Errno.busy) : .done(.empty)
         case .call(let call):
@@ -262,5 +264,7 @@ extension PlacementGroup {
     }
 
     /// True for what clients may name; the group keeps attributes of its own beside them.
-    func isClients(_ name: String) -> Bool { name != ObjectInfo.attribute && name != Self.watchersAttribute }
+    func isClients(_ name: String) -> Bool {
+        name != ObjectInfo.attribute && name != Self.watchersAttribute && name != Self.snapshotsAttribute
+    }
 }

@@ -62,7 +62,10 @@ extension PlacementGroup {
     }
 
     /// The OSD has room for more objects under way.
-    public func recoveryMayGoOn() { continueRecovery() }
+    public func recoveryMayGoOn() {
+        continueRecovery()
+        continueTrimming()
+    }
 
     func continueRecovery() {
         guard isActivated, recovery.isWorking else { return }
@@ -88,34 +91,52 @@ extension PlacementGroup {
         recovery.lackingObjects.contains(object) || recovery.fill?.pending.contains(object) == true
     }
 
-    /// True when a request must wait for the object to be brought back.
-    func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
-        if scrub.isBlocking, isWrite ? isExamined(object) : scrub.inspections[object] != nil { return true }
-        return isWrite ? isLacking(object) : missing[object] != nil
-    }
-
     /// True while requests may have to wait for objects on their way, or for what is compared.
     var mayBlock: Bool { recovery.isWorking || scrub.isBlocking }
 
-    /// A client waits for the object: it goes before all others.
-    func expedite(_ object: ObjectID) {
-        guard missing[object] != nil || isLacking(object) else { return environment.occurred(.waitedForScrub) }
+    /// True when a request must wait for its object, or the version of it that it needs, to be brought back or compared.
+    func isBlocked(_ request: OperationRequest) -> Bool {
+        if scrub.isBlocking, isHeldUpByScrub(request) { return true }
+        return recovery.isWorking && whatBlocks(request) != nil
+    }
+
+    private func isHeldUpByScrub(_ request: OperationRequest) -> Bool {
+        if request.isWrite { return isExamined(request.object) }
+        if scrub.inspections[request.object] != nil { return true }
+        return version(needed: request).map { scrub.inspections[$0] != nil } ?? false
+    }
+
+    private func whatBlocks(_ request: OperationRequest) -> ObjectID? {
+        let object = request.object
+        guard request.isWrite else {
+            if missing[object] != nil { return object }
+            return version(needed: request).flatMap { missing[$0] != nil ? $0 : nil }
+        }
+        if isLacking(object) { return object }
+        return version(needed: request).flatMap { isLacking($0) ? $0 : nil }
+    }
+
+    /// A client waits for what it needs: that goes before all others.
+    func expedite(_ request: OperationRequest) {
+        guard let object = whatBlocks(request) else { return environment.occurred(.waitedForScrub) }
         environment.occurred(.waitedForObject)
         guard recovery.underway[object] == nil, !recovery.unfound.contains(object) else { return }
         bringBack(object, isCounted: false)
     }
 
-    /// The writes that an object's recovery waited for are done.
-    func resume(_ object: ObjectID) {
-        guard recovery.underway[object] == nil else { return }
-        bringBack(object, isCounted: false)
+    /// The writes that the recovery of an object, or of its clones, waited for are done.
+    func resume(_ head: ObjectID) {
+        for object in recovery.delayed.filter({ $0.isSameObject(as: head) }).sorted()
+        where recovery.underway[object] == nil {
+            bringBack(object, isCounted: false)
+        }
     }
 
     /// Fetches an object that this member lacks, or sends it to those that do.
     private func bringBack(_ object: ObjectID, isCounted: Bool) {
         var work = Recovery.Work()
         work.isCounted = isCounted
-        if let activity = activities[object], activity.writers > 0 {
+        if let activity = activities[object.head], activity.writers > 0 {
             recovery.delayed.insert(object)
             if isCounted { environment.endRecovery() }
             return
@@ -164,9 +185,10 @@ extension PlacementGroup {
         }
         if work.isCounted { environment.endRecovery() }
         if recovery.lackingObjects.remove(object) != nil { environment.occurred(.recoveredObject) }
+        if object.snap != .head { environment.occurred(.cloneRecovered) }
         recovery.failed[object] = nil
         finishWindow()
-        wake(object)
+        wake(object.head)
         continueRecovery()
     }
 
@@ -175,7 +197,7 @@ extension PlacementGroup {
         guard isActivated, recovery.underway[object]?.source != nil, missing[object] == nil else { return }
         environment.recovered(bytes: environment.size(of: object) ?? 0)
         if !scrub.inconsistent.isEmpty { copyReplaced(object, on: me) }
-        wake(object)
+        wake(object.head)
         objectDone(object)
     }
 

@@ -332,6 +332,7 @@ extension PlacementGroup {
     func unblock(_ window: ScrubWindow) {
         scrub.isBlocking = scrub.window != nil || !scrub.inspections.isEmpty
         for object in activities.keys.filter({ window.touches($0) }).sorted() { wake(object) }
+        continueTrimming()
     }
 
     /// The whole group is compared.

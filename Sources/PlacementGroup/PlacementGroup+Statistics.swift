@@ -14,6 +14,7 @@ extension PlacementGroup {
             if scrub.run?.kind.isDeep == true { state.insert(.deep) }
         }
         var result = GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
+        result.trimmed = snapsTrimmed
         result.counts = counts
         result.scrubErrors = scrub.inconsistent.values.reduce(0) { $0 + UInt32($1.errorCount) }
         result.inconsistent = UInt32(scrub.inconsistent.count) + scrub.record.unlisted
@@ -36,6 +37,7 @@ extension PlacementGroup {
                 state.insert(fill.stage == .running ? .backfilling : fill.isTooFull ? .backfillTooFull : .backfillWait)
             }
             if isClean { state.insert(.clean) }
+            if !snapsToTrim.isEmpty { state.insert(isClean ? .snapTrim : .snapTrimWait) }
             return (state, [])
         default:
             return ([.peering], peering.awaiting.sorted())

@@ -128,6 +128,19 @@ extension PlacementGroup {
 
     // MARK: Receiving
 
+    /// False when an attribute that this group would have to read some day cannot be read.
+    private func isReadable(_ part: ObjectPart) -> Bool {
+        part.attributes.allSatisfy { attribute in
+            switch attribute.name {
+            case ObjectInfo.attribute: (try? ObjectInfo(decoding: attribute.value)) != nil
+            case Self.snapshotsAttribute where part.object.snap == .head:
+                (try? SnapSet(decoding: attribute.value)) != nil
+            case Self.snapshotsAttribute: (try? CloneRecord(decoding: attribute.value)) != nil
+            default: true
+            }
+        }
+    }
+
     /// Stores a part of an object. With the last part, and not before, the object counts as there: until then it has no
     /// version, and what is said to be missing is said to be had in none.
     func store(_ part: ObjectPart, from osd: OSDID) {
@@ -136,15 +149,17 @@ extension PlacementGroup {
         } else {
             guard phase == .replica(activated: true), osd == primary else { return }
         }
-        guard part.isFirst || arriving.contains(part.object) else { return }
+        guard part.isFirst || arriving.contains(part.object), isReadable(part) else { return }
         let object = part.object
         // The info comes with the last part, and says what the part says.
         let description = part.attributes.last { $0.name == ObjectInfo.attribute }?.value ?? .empty
         if part.isLast, part.exists, (try? ObjectInfo(decoding: description))?.version != part.version { return }
         var steps: [Transaction.Operation] = []
         if part.isFirst {
+            steps += removalFromIndex(of: object)
             steps.append(.remove(object))
             if part.exists { steps.append(.touch(object)) }
+            steps += additionToIndex(of: part)
             for attribute in part.attributes where attribute.name != ObjectInfo.attribute {
                 steps.append(.setAttribute(object, name: attribute.name, value: attribute.value))
             }

@@ -124,10 +124,11 @@ extension PlacementGroup {
     /// Stores that watches are over, so that the next primary does not take them for alive; later, when the object is in use.
     private func forgetWatches(of object: ObjectID) {
         guard activities[object] == nil, writes.count < GroupLimits.writesInFlight, waiting.isEmpty,
-            !mayBlock || !isBlocked(object, isWrite: true)
+            !mayBlock || (!isLacking(object) && !isExamined(object))
         else { return }
         let before = objectInfo(of: object)
-        var draft = ObjectDraft(object, exists: before.version != .zero)
+        var draft = ObjectDraft(
+            object, exists: before.version != .zero && !before.flags.contains(.isWhiteout), flags: before.flags)
         if draft.exists {
             let (stored, live) = (watchers(in: draft), liveWatchers(in: draft))
             if stored != live {

@@ -68,6 +68,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var tally = Tally()
     /// Comparing the copies.
     var scrub = Scrub()
+    /// The pool's snapshots by this OSD's map.
+    var snapshots: PoolSnapshots?
+    var trimming = Trimming()
     /// True while this copy, outside the sets, is being removed.
     var isRemoving = false
 
@@ -82,6 +85,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         log = GroupLog()
         missing = [:]
         committedThrough = .zero
+        snapshots = pool.snapshots
         load()
     }
 
@@ -105,6 +109,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
                 var reader = ByteReader(pair.value)
                 let lacking = try MissingObject(from: &reader)
                 missing[lacking.object] = lacking
+            }
+            for pair in environment.groupKeys(id, from: GroupKeys.trimmedStart, to: GroupKeys.trimmedEnd) {
+                trimming.trimmed.insert(try GroupKeys.trimmedRun(pair))
             }
             try loadScrub()
         } catch {
@@ -194,6 +201,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch) {
         precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
         let isNew = intervals.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
+        snapshots = pool.snapshots
         guard hasBegun else { return }
         if isNew {
             enterInterval()
@@ -201,7 +209,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             switch phase {
             case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs: startPeering()
             case .waitingUpThru: membersKnown()
-            case .peered, .leasing, .active: recoveryPeersChanged()
+            case .peered, .leasing, .active:
+                recoveryPeersChanged()
+                continueTrimming()
             default: break
             }
         }
@@ -213,6 +223,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     private func enterInterval() {
         leaveRecovery()
         leaveScrub()
+        leaveTrimming()
         tally = Tally()
         if !isPrimary { (scrub.run, scrub.order) = (nil, nil) }
         environment.requestActing(nil, for: id)
@@ -283,7 +294,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         guard message.interval == interval else { return }
         switch message.body {
         case .replicate(let entry, let operations, let trimTo):
-            replicate(entry, operations, trimTo: trimTo, from: from)
+            replicate(CollectionOfOne(entry), operations, trimTo: trimTo, from: from)
+        case .replicateTogether(let entries, let operations, let trimTo):
+            replicate(entries, operations, trimTo: trimTo, from: from)
         case .replicated(let version, let isFull):
             if phase == .active { memberCommitted(from, version, isFull: isFull) }
         case .queryInfo, .queryLog:
@@ -371,8 +384,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     }
 
     /// The version of an object in this copy; zero when it is not there.
-    func version(of object: ObjectID) -> Version {
-        objectInfo(of: object).version
+    func version(of object: ObjectID) -> Version { objectInfo(of: object).version }
     }
 
     /// Cheap relations that hold after every event.

@@ -114,6 +114,9 @@ final class GroupHost: GroupEnvironment {
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue] {
         keys.compactMap { key in store.current.objects[object]?.omap[key].map { KeyValue(key, $0) } }
     }
+    func omapSize(of object: ObjectID, limit: Int) -> Int {
+        (store.current.objects[object]?.omap ?? [:]).reduce(0) { $0 + $1.key.count + $1.value.count }
+    }
     func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue] {
         let entries = (store.current.objects[object]?.omap ?? [:]).filter {
             $0.key > after && $0.key.array.starts(with: prefix.array)
@@ -124,9 +127,9 @@ final class GroupHost: GroupEnvironment {
         let within = store.current.objects.keys.filter { id in range.contains(id) && (after.map { id > $0 } ?? true) }
         return Array(within.sorted().prefix(limit))
     }
-    func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue] {
+    func groupKeys(_ group: PGID, from: Bytes, to: Bytes, limit: Int) -> [KeyValue] {
         let keys = (store.current.groups[group] ?? [:]).filter { $0.key >= from && $0.key < to }
-        return keys.sorted { $0.key < $1.key }.map { KeyValue($0.key, $0.value) }
+        return keys.sorted { $0.key < $1.key }.prefix(limit).map { KeyValue($0.key, $0.value) }
     }
 
     /// Creates the groups from the store and goes through the maps up to the newest.
@@ -139,7 +142,7 @@ final class GroupHost: GroupEnvironment {
         let first = cluster.epochs[1]
         groups = cluster.groups.enumerated().map { index, id in
             PlacementGroup(
-                id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool,
+                id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool(first),
                 intervals: IntervalHistory(
                     pool: cluster.pool, placement: first.placement(id), upThru: first.upThru(of: id)),
                 environment: self)
@@ -159,7 +162,7 @@ final class GroupHost: GroupEnvironment {
         let record = cluster.epochs[Int(epoch.rawValue)]
         for group in groups {
             group.advance(
-                to: epoch, pool: cluster.pool, placement: record.placement(group.id),
+                to: epoch, pool: cluster.pool(record), placement: record.placement(group.id),
                 upThru: record.upThru(of: group.id))
         }
         if !isServing, record.up.contains(osd), record.incarnations[osd] == incarnation { serve() }
@@ -206,6 +209,7 @@ final class GroupCluster {
         var raw: [PGID: [OSDID]]
         var upThru: [OSDID: Epoch] = [:]
         var temporary: [PGID: [OSDID]] = [:]
+        var snapshots: PoolSnapshots?
         var blocklist: Set<UInt64> = []
 
         func placement(_ group: PGID) -> OSDMap.Placement {
@@ -251,6 +255,8 @@ final class GroupCluster {
     /// Whose copy of an object was damaged last.
     var damaged: [ObjectID: OSDID] = [:]
     var completed = 0
+    /// What clients do and what it must come to, when it is more than values of whole objects.
+    var history: SnapshotHistory?
     let objects: [ObjectID]
     let copies = 3
 
@@ -278,6 +284,13 @@ final class GroupCluster {
         var record = epochs[epochs.count - 1]
         change(&record)
         epochs.append(record)
+    }
+
+    /// The pool as an epoch has it.
+    func pool(_ record: EpochRecord) -> Pool {
+        var pool = pool
+        pool.snapshots = record.snapshots
+        return pool
     }
 
     // MARK: Events
@@ -345,7 +358,7 @@ final class GroupCluster {
         }
     }
 
-    private func send(_ request: OperationRequest) {
+    func send(_ request: OperationRequest) {
         let record = epochs[Int(clientEpoch.rawValue)]
         guard let primary = record.placement(request.group).primary else { return }
         var request = request
@@ -366,6 +379,7 @@ final class GroupCluster {
         guard let object = idle.randomElement(using: &random) else { return }
         let number = nextNumber
         nextNumber += 1
+        if let history { return history.start(number, on: object, in: self) }
         let isWrite = random.chance(60)
         let steps: [ObjectOperation] =
             isWrite
@@ -386,6 +400,10 @@ final class GroupCluster {
             else { continue }
             pending[object] = nil
             completed += 1
+            if let history {
+                history.ended(operation, reply)
+                continue
+            }
             if operation.isWrite {
                 #expect(reply.outcome == .done(errno: 0), "write \(operation.request.id) of \(object)")
                 acknowledged[object] = operation.value

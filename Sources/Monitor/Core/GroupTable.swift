@@ -27,7 +27,7 @@ struct GroupTable {
     mutating func follow(_ map: OSDMap, after before: OSDMap, _ increment: OSDMap.Increment) {
         let movesPool = increment.pools.contains { pool in
             guard var old = before.pools[pool.id] else { return true }
-            (old.name, old.application) = (pool.name, pool.application)
+            (old.name, old.application, old.snapshots) = (pool.name, pool.application, pool.snapshots)
             return old != pool
         }
         guard

@@ -37,6 +37,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         /// Down for too long.
         case out(OSDID, incarnation: UInt64)
         case acting(OSDID, incarnation: UInt64, ActingRequest)
+        /// All groups of a pool have trimmed these snapshots.
+        case trimmed(PoolID, SnapIntervals)
         /// The time of entries in the blocklist is over.
         case forgive
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
@@ -209,6 +211,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting.contains { if case .out(osd, incarnation) = $0 { true } else { false } }
         case .acting(let osd, let incarnation, let request):
             waiting.contains { if case .acting(osd, incarnation, request) = $0 { true } else { false } }
+        case .trimmed(let pool, let snaps):
+            waiting.contains { if case .trimmed(pool, snaps) = $0 { true } else { false } }
         case .forgive: waiting.contains { if case .forgive = $0 { true } else { false } }
         case .alive(let osd, let incarnation, let epoch):
             waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
@@ -280,6 +284,9 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             else { return true }
             record.upThru = epoch
             draft.set(osd, record)
+            return true
+        case .trimmed(let pool, let snaps):
+            judgeTrimmed(pool, snaps, &draft)
             return true
         case .command(let request, let session, let key):
             // The reply may have been made while the same request, sent again, waited.

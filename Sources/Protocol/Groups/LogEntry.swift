@@ -10,6 +10,8 @@ public struct LogEntry: Hashable, Sendable, CustomStringConvertible {
         case delete = 2
         /// Nothing changed: a request that failed, remembered so that its resend fails the same way.
         case error = 3
+        /// The object is a clone: it came into being as what the head was, in one transaction with the entry that follows.
+        case clone = 4
     }
 
     public var kind: Kind

@@ -42,6 +42,10 @@ public struct GroupStatistics: Hashable, Sendable {
 
         /// Waits until the primary of an older interval can serve no more reads.
         public static let wait = State(rawValue: 1 << 14)
+        /// Takes away what removed snapshots have left.
+        public static let snapTrim = State(rawValue: 1 << 15)
+        /// Will take away what removed snapshots have left, when it is clean.
+        public static let snapTrimWait = State(rawValue: 1 << 16)
 
         /// The copies are being compared.
         public static let scrubbing = State(rawValue: 1 << 20)
@@ -63,7 +67,7 @@ public struct GroupStatistics: Hashable, Sendable {
             (.recoveryUnfound, "recovery_unfound"), (.undersized, "undersized"), (.degraded, "degraded"),
             (.remapped, "remapped"), (.peering, "peering"), (.backfillWait, "backfill_wait"),
             (.backfilling, "backfilling"), (.backfillTooFull, "backfill_toofull"), (.incomplete, "incomplete"),
-            (.peered, "peered"), (.wait, "wait"),
+            (.peered, "peered"), (.wait, "wait"), (.snapTrim, "snaptrim"), (.snapTrimWait, "snaptrim_wait"),
             (.scrubbing, "scrubbing"), (.deep, "deep"), (.inconsistent, "inconsistent"), (.repair, "repair"),
         ]
 
@@ -82,6 +86,8 @@ public struct GroupStatistics: Hashable, Sendable {
     public var waitingFor: [OSDID]
     /// Its newest write.
     public var lastUpdate: Version
+    /// Snapshots, of those that the pool is trimming, of which the group has nothing left.
+    public var trimmed: SnapIntervals
 
     /// What it has.
     public var counts = Counts()
@@ -112,7 +118,10 @@ public struct GroupStatistics: Hashable, Sendable {
     }
 
     /// Statistics with these values.
-    public init(group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version) {
+    public init(
+        group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version, trimmed: SnapIntervals = SnapIntervals()
+    ) {
+        self.trimmed = trimmed
         self.group = group
         self.state = state
         self.waitingFor = waitingFor
@@ -135,6 +144,7 @@ public struct GroupStatistics: Hashable, Sendable {
         inconsistent = try reader.readU32()
         lastScrub = try reader.readU64()
         lastDeepScrub = try reader.readU64()
+        trimmed = try SnapIntervals(from: &reader)
     }
 
     /// The statistics as bytes.
@@ -152,5 +162,6 @@ public struct GroupStatistics: Hashable, Sendable {
         writer.writeU32(inconsistent)
         writer.writeU64(lastScrub)
         writer.writeU64(lastDeepScrub)
+        trimmed.encode(into: &writer)
     }
 }
