@@ -78,6 +78,9 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
 
     var nowMilliseconds: UInt64 { clock.milliseconds }
     var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.events.now * 1000 }
+    func requestTurn() {
+        cluster.events.after(20) { [weak self] in self?.turnEnded() }
+    }
     func send(_ payload: Bytes, to session: PeerSession) {
         messenger.core.send(payload, to: SessionID(rawValue: session.number))
     }
