@@ -167,6 +167,10 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case waitedForLease
     /// A primary read bad data and took another copy's.
     case readRepaired
+    /// A group was split into several.
+    case split
+    /// A group was split that was bringing back what members lacked.
+    case splitWhileRecovering
     /// A scrub went through a group and found nothing.
     case scrubbedClean
     /// A scrub found copies that are not what they should be.

@@ -31,7 +31,7 @@ extension PlacementGroup {
     }
 
     private func activation(for osd: OSDID, _ merge: LogMerge) -> Activation {
-        var result = GroupInfo(group: id)
+        var result = GroupInfo(group: id, groupCount: info.groupCount)
         result.lastUpdate = peering.authorityLog.head
         result.logTail = merge.rewindTo
         result.lastBackfill = merge.position
@@ -89,6 +89,7 @@ extension PlacementGroup {
         missing = Dictionary(activation.missing.map { ($0.object, $0) }, uniquingKeysWith: { $1 })
         arriving.removeAll()
         info = activation.info
+        info.groupCount = intervals.current.groupCount
         info.logTail = log.tail
         info.missingCount = UInt32(missing.count)
         precondition(log.head == info.lastUpdate, "group \(id): activated \(info), log ends at \(log.head)")
@@ -111,7 +112,7 @@ extension PlacementGroup {
         if activation.info.lastBackfill != .nothing, base < log.tail || !log.reaches(base) { return false }
         var last = base
         for entry in activation.entries {
-            guard entry.version > last, range.contains(entry.object) else { return false }
+            guard entry.version > last, entry.kind == .error || range.contains(entry.object) else { return false }
             last = entry.version
         }
         return last == activation.info.lastUpdate && activation.info.group == id && last.counter < UInt64.max / 2
@@ -196,7 +197,7 @@ extension PlacementGroup {
         log = GroupLog()
         missing.removeAll()
         committedThrough = .zero
-        var next = GroupInfo(group: id)
+        var next = GroupInfo(group: id, groupCount: info.groupCount)
         next.lastBackfill = .nothing
         next.historyLastEpochStarted = info.historyLastEpochStarted
         next.historyLastEpochClean = info.historyLastEpochClean
@@ -216,7 +217,7 @@ extension PlacementGroup {
         let objects = environment.objects(in: range, after: nil, limit: GroupLimits.removals)
         if objects.isEmpty {
             isRemoving = false
-            info = GroupInfo(group: id)
+            info = GroupInfo(group: id, groupCount: intervals.current.groupCount)
             scrub = Scrub()
             commit(Transaction([.removeGroup(id)]), .note)
         } else {

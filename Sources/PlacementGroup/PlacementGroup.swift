@@ -16,7 +16,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     /// It owns this object. Unsafe, because a counted access is an atomic operation at every effect.
     unowned(unsafe) let environment: Environment
     /// The objects that belong to the group.
-    let range: ObjectRange
+    private(set) var range: ObjectRange
 
     public internal(set) var intervals: IntervalHistory
     public internal(set) var info: GroupInfo
@@ -29,7 +29,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     /// What each transaction handed to the store was for, oldest first.
     var commits: Deque<CommitPurpose> = []
     /// False while the OSD goes through the maps of the past.
-    var hasBegun = false
+    public private(set) var hasBegun = false
     /// Everything up to here is on this member's disk.
     var committedThrough: Version
     /// Questions of peering, kept until all that was handed to the store is durable: what a member tells of itself is on
@@ -81,7 +81,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         self.environment = environment
         self.intervals = intervals
         range = ObjectRange(pool: id.pool, seed: id.seed, bits: pool.bits(ofGroup: id.seed))
-        info = GroupInfo(group: id)
+        info = GroupInfo(group: id, groupCount: pool.groupCount)
         log = GroupLog()
         missing = [:]
         committedThrough = .zero
@@ -199,7 +199,10 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     ///
     /// - Parameter upThru: what that epoch's map says of the placement's primary.
     public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch) {
-        precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
+        range = ObjectRange(pool: id.pool, seed: id.seed, bits: pool.bits(ofGroup: id.seed))
+        if info.isEmpty { info.groupCount = pool.groupCount }
+        precondition(
+            info.groupCount >= pool.groupCount, "group \(id) was not split for pg_num \(pool.groupCount): \(info)")
         let isNew = intervals.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
         snapshots = pool.snapshots
         guard hasBegun else { return }

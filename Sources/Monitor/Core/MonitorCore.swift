@@ -41,6 +41,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case trimmed(PoolID, SnapIntervals)
         /// The time of entries in the blocklist is over.
         case forgive
+        /// The groups of a pool were split, and are clean where they were.
+        case spread(PoolID)
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -166,8 +168,17 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         }
         let wall = environment.wallSeconds
         if map.blocklist.contains(where: { $0.value <= wall }) { enqueue(.forgive) }
+        for pool in poolsToSpread { enqueue(.spread(pool)) }
         proposeWaiting()
         for id in sessions.behind(map.epoch) { tell(id) }
+    }
+
+    /// Pools whose groups were split and are clean where they were: they go to their own places now (`pgp_num`).
+    private var poolsToSpread: [PoolID] {
+        map.poolsInOrder.filter { pool in
+            pool.placementGroupCount < pool.groupCount
+                && view.states(of: pool).allSatisfy { $0.said?.isActiveClean == true }
+        }.map(\.id)
     }
 
     /// The proposed epoch is durable: it is the map now, and everyone hears.
@@ -214,6 +225,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case .trimmed(let pool, let snaps):
             waiting.contains { if case .trimmed(pool, snaps) = $0 { true } else { false } }
         case .forgive: waiting.contains { if case .forgive = $0 { true } else { false } }
+        case .spread(let pool): waiting.contains { if case .spread(pool) = $0 { true } else { false } }
         case .alive(let osd, let incarnation, let epoch):
             waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
@@ -275,6 +287,12 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case .forgive:
             let wall = environment.wallSeconds
             for (client, end) in draft.map.blocklist where end <= wall { draft.blocklist(client, until: 0) }
+            return true
+        case .spread(let id):
+            guard var pool = draft.map.pools[id], pool.placementGroupCount < pool.groupCount else { return true }
+            pool.placementGroupCount = pool.groupCount
+            draft.set(pool)
+            environment.note("the groups of pool '\(pool.name)' go to places of their own in epoch \(draft.epoch)")
             return true
         case .alive(let osd, let incarnation, let epoch):
             // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.

@@ -34,6 +34,11 @@ public struct LogEntry: Hashable, Sendable, CustomStringConvertible {
         self.errno = errno
     }
 
+    /// An entry in the same place that changed nothing and answers nobody.
+    public var withoutMeaning: LogEntry {
+        LogEntry(kind: .error, object: object, version: version, prior: prior, request: .none)
+    }
+
     public var description: String { "\(version) \(kind) \(object) (prior \(prior), \(request))" }
 
     public init(from reader: inout ByteReader) throws(WireError) {

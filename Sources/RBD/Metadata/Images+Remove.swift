@@ -128,22 +128,35 @@ extension Images {
     func forEachGroup(
         _ name: String, _ progress: Progress?, _ body: @escaping @Sendable (UInt32) async throws(RBDError) -> Void
     ) async throws(RBDError) {
-        let groups: UInt32
+        var groups: UInt32 = 0
         do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
+        var next: UInt32 = 0
+        // Again for groups that have split off meanwhile, with objects that no listing has come to.
+        while next < groups {
+            try await removeDataObjects(prefix: prefix, from: first, inGroups: next..<groups, name, lease, progress)
+            next = groups
+            do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
+        }
+    }
+
+    private func removeDataObjects(
+        prefix: String, from first: UInt64, inGroups groups: Range<UInt32>, _ name: String, _ lease: ResizeLease?,
+        _ progress: Progress?
+    ) async throws(RBDError) {
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 var finished: UInt64 = 0
-                for seed in 0..<groups {
-                    if seed >= UInt32(ClientLimits.administrativeRequests) {
+                for seed in groups {
+                    if seed - groups.lowerBound >= UInt32(ClientLimits.administrativeRequests) {
                         try await tasks.next()
                         finished += 1
-                        progress?(finished, UInt64(groups) + 1)
+                        progress?(finished, UInt64(groups.count) + 1)
                     }
                     tasks.addTask { try await body(seed) }
                 }
                 while try await tasks.next() != nil {
                     finished += 1
-                    progress?(finished, UInt64(groups) + 1)
+                    progress?(finished, UInt64(groups.count) + 1)
                 }
             }
         } catch let error as RBDError {
