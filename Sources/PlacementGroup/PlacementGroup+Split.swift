@@ -40,7 +40,10 @@ extension PlacementGroup {
         scrub = Scrub()
         scrub.record = whole.scrub.record
         scrub.inconsistent = whole.scrub.inconsistent.filter { isOwn($0.key) }
+        trimming.trimmed = whole.trimming.trimmed
         var keys = [GroupKeys.entry(info), GroupKeys.entry(scrub.record)]
+        keys += whole.index.filter { isOwn($0.clone) }.map { KeyValue($0.key, .empty) }
+        keys += trimming.trimmed.runs.map { GroupKeys.trimmed($0) }
         keys += log.trimmed.map { GroupKeys.entry($0) } + log.entries.map { GroupKeys.entry($0) }
         keys += missing.values.map { GroupKeys.entry($0) } + scrub.inconsistent.values.map { GroupKeys.entry($0) }
         // What an attempt left that a crash ended is not to be mixed with this.
@@ -51,6 +54,17 @@ extension PlacementGroup {
             ]), .note)
     }
 
+    /// The index of snapshots.
+    private var index: [(key: Bytes, clone: ObjectID)] {
+        environment.groupKeys(id, from: GroupKeys.snapsStart, to: GroupKeys.snapsEnd, limit: .max).map { entry in
+            do {
+                return (entry.key, try GroupKeys.clone(ofIndex: entry.key).clone)
+            } catch {
+                preconditionFailure("group \(id): a key of the snapshots' index cannot be read: \(error)")
+            }
+        }
+    }
+
     /// Lets go of what other groups have taken.
     private func cut(to pool: Pool) {
         func isOwn(_ object: ObjectID) -> Bool { pool.group(ofHash: object.hash) == id }
@@ -58,6 +72,7 @@ extension PlacementGroup {
         func remove(_ key: Bytes) { steps.append(.removeGroupKeys(id, from: key, to: Bytes(key.array + [0]))) }
         for object in missing.keys.sorted() where !isOwn(object) { remove(GroupKeys.missing(object)) }
         for object in scrub.inconsistent.keys.sorted() where !isOwn(object) { remove(GroupKeys.inconsistent(object)) }
+        for (key, clone) in index where !isOwn(clone) { remove(key) }
         let foreign = log.entries.filter { !isOwn($0.object) }
         missing = missing.filter { isOwn($0.key) }
         scrub.inconsistent = scrub.inconsistent.filter { isOwn($0.key) }

@@ -61,7 +61,9 @@ extension PlacementGroup {
     }
 
     private func mayTrim(_ clone: ObjectID) -> Bool {
-        guard !trimming.underway.values.contains(clone), !scrub.isBlocking || !isExamined(clone.head) else { return false }
+        guard !trimming.underway.values.contains(clone), !scrub.isBlocking || !isExamined(clone.head) else {
+            return false
+        }
         guard let activity = activities[clone.head] else { return true }
         return activity.readers == 0 && activity.queue.isEmpty && !activity.isHeld
     }
