@@ -388,7 +388,6 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     /// The version of an object in this copy; zero when it is not there.
     func version(of object: ObjectID) -> Version { objectInfo(of: object).version }
-    }
 
     /// Cheap relations that hold after every event.
     func checkInvariants() {
