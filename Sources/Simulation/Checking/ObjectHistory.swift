@@ -2,7 +2,8 @@
 public struct ObjectHistory: Sendable {
     /// A request.
     public struct Operation: Sendable {
-        /// Who asked. The requests of one client on one object take effect in the order in which they were begun.
+        /// Who asked. The changes of one client to one object take effect in the order in which they were begun, and its
+        /// reads after the changes before them.
         public var client: Int
         /// What was asked.
         public var steps: [ObjectModel.Step]
@@ -45,7 +46,7 @@ public struct ObjectHistory: Sendable {
     public mutating func remove(snap: UInt64) { events.append(.removed(snap)) }
 
     /// Nil when some order of the requests explains every answer: one in which a request that was answered before another
-    /// began comes before it, in which each client's come in its order, and in which each answer is what the requests before
+    /// began comes before it, in which each client's come in their order, and in which each answer is what the requests before
     /// leave. Otherwise what was found at the first answer that nothing explains.
     ///
     /// The search goes through the history once. What it carries on are all pairs of a state and the set of requests under way
@@ -154,6 +155,8 @@ private struct Search {
         // Refused at the door, whatever its client asked for before: that may still be under way.
         if operation.outcome?.errno == VersionedObject.stale { return isAboutRemoved(operation) ? next : nil }
         for (other, at) in place where other < number && operations[other].client == operation.client {
+            // A read whose answer was lost is done again after a change that came behind it and was kept.
+            guard operations[other].steps.contains(where: \.isWrite) else { continue }
             guard next.settled & (1 << UInt64(at)) == 0 else { continue }
             // One that was never answered may never have been done, but not after its successor.
             guard operations[other].outcome == nil else { return nil }

@@ -10,8 +10,8 @@ import Wire
 final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, NetworkProcess {
     typealias Map = OSDMap
 
-    /// Requests under way, of all objects and of one.
-    private static let atOnce = (all: 4, object: 2)
+    /// Requests under way on one object.
+    private static let atOnce = 2
 
     let identity: Identity
     private(set) var isAlive = true
@@ -35,10 +35,19 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     private var book = SnapshotBook()
     /// Its command that is about snapshots, while it is not answered.
     private var snapshotCommand: UInt64?
+    /// True of a client that changes nothing. One that writes soon has nothing but writes under way with a primary that is cut
+    /// off, so it is these that would be told by such a primary what is not true any more. For that they must not be held up
+    /// by requests that wait for a newer map: there may be some under way on every object.
+    let isReader: Bool
+    /// Requests under way on all objects.
+    private let mostRequests: Int
 
     init(name: String, incarnation: UInt64, cluster: SimulatedCluster) {
         self.cluster = cluster
         run = Int(incarnation)
+        let isReader = Int.random(in: 0..<5, using: &cluster.random) < 2
+        self.isReader = isReader
+        mostRequests = isReader ? .max : 4
         identity = Identity(cluster: cluster.id, entity: .client(name), incarnation: incarnation)
         messenger = SimulatedMessenger(identity, of: self, in: cluster.network)
         objecter = Objecter(client: incarnation, environment: self)
@@ -70,16 +79,19 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     }
 
     private func startSomething() {
-        guard cluster.isWorking, let slot, pending.count < Self.atOnce.all else { return }
+        guard cluster.isWorking, let slot, pending.count < mostRequests else { return }
         let object = Int.random(in: 0..<cluster.workload.objects.count, using: &cluster.random)
-        guard pending.values.count(where: { $0.object == object }) < Self.atOnce.object else { return }
-        start(
-            cluster.workload.request(on: object, knowing: book, using: &cluster.random), on: object, in: slot)
+        guard pending.values.count(where: { $0.object == object }) < Self.atOnce else { return }
+        let request =
+            isReader
+            ? Workload.Request(steps: Workload.readAll)
+            : cluster.workload.request(on: object, knowing: book, using: &cluster.random)
+        start(request, on: object, in: slot)
     }
 
     /// Takes a snapshot, or removes one: the newest, the oldest, or one between.
     private func changeSnapshots() {
-        guard cluster.isWorking, snapshotCommand == nil else { return }
+        guard cluster.isWorking, !isReader, snapshotCommand == nil else { return }
         let living = cluster.workload.snapshots.living
         let words = ["osd", "pool", "selfmanaged-snap"]
         if living.count < SnapshotBook.limit, Int.random(in: 0..<5, using: &cluster.random) > living.count {
