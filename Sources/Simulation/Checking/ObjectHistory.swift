@@ -152,7 +152,7 @@ private struct Search {
         var next = from
         next.settled |= 1 << UInt64(index)
         let operation = operations[number]
-        // A snapshot that is no more is said to be so at once, before what is under way.
+        // Refused at the door, whatever its client asked for before: that may still be under way.
         if operation.outcome?.errno == VersionedObject.stale { return isAboutRemoved(operation) ? next : nil }
         for (other, at) in place where other < number && operations[other].client == operation.client {
             // A read whose answer was lost is done again after a change that came behind it and was kept.
