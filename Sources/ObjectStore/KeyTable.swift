@@ -265,20 +265,21 @@ package struct KeyTable: Sendable {
             for range in run.removed.all { writer.removeRange(range.lower, range.upper) }
             run.forEach { inOrder.append($0) }
         }
-        func put(_ change: KeyChange) {
-            if let value = change.value { writer.put(change.key, value) } else { writer.remove(change.key) }
-        }
         // The kinds of keys that lie in runs sort around those that do not.
         var next = 0
         for change in others.map({ KeyChange(key: $0.key, value: $0.value) }).sorted(by: { $0.key < $1.key }) {
             while next < inOrder.count, inOrder[next].key < change.key {
-                put(inOrder[next])
+                Self.put(inOrder[next], &writer)
                 next += 1
             }
-            put(change)
+            Self.put(change, &writer)
         }
-        for change in inOrder[next...] { put(change) }
+        for change in inOrder[next...] { Self.put(change, &writer) }
         return writer.finish()
+    }
+
+    private static func put(_ change: KeyChange, _ writer: inout KeyBatchWriter) {
+        if let value = change.value { writer.put(change.key, value) } else { writer.remove(change.key) }
     }
 }
 
