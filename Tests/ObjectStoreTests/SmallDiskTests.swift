@@ -127,8 +127,11 @@ struct SmallDiskTests {
             for round in 0..<3 {
                 let directory = try StoreDirectory(path)
                 let store = try directory.openStore(options: options)
-                #expect(store.fullness == .full)
-                #expect(!store.canAccept(1))
+                // What the first deletions freed is there in the later rounds.
+                if round == 0 {
+                    #expect(store.fullness == .full)
+                    #expect(!store.canAccept(1))
+                }
                 // Deleting is always possible, and what it frees can be used.
                 for n in round * 20..<round * 20 + 20 {
                     store.submit(Transaction([.remove(object(n))]), token: UInt64(n))
