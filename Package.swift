@@ -101,6 +101,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(name: "simulate", dependencies: ["PlacementGroup", "Simulation"], swiftSettings: settings),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
 
         .executableTarget(
             name: "torment", dependencies: ["ObjectStore", "Protocol", "Wire"], swiftSettings: settings),

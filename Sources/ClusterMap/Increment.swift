@@ -15,6 +15,8 @@ extension OSDMap {
         public var crush: CRUSHMap?
         /// Groups whose exceptions change: an empty list, or `OSDID.none` for a primary, takes the entry out.
         public var exceptions = GroupExceptions()
+        /// Runs of clients that are blocklisted, with the second in which that ends; 0 takes the entry out.
+        public var blocklist: [UInt64: UInt64] = [:]
         /// CRC-32C of the full encoding of the map it makes; a map that differs is dropped and fetched whole.
         public var resultChecksum: UInt32 = 0
 
@@ -25,12 +27,12 @@ extension OSDMap {
         /// True when nothing changes.
         public var isEmpty: Bool {
             pools.isEmpty && removedPools.isEmpty && nextPool == nil && osds.isEmpty && removedOSDs.isEmpty
-                && crush == nil && exceptions.isEmpty
+                && crush == nil && exceptions.isEmpty && blocklist.isEmpty
         }
 
-        /// Version 2 puts the exceptions of groups before the checksum.
+        /// Version 2 puts the exceptions of groups before the checksum, version 3 the blocklist after them.
         public init(from reader: inout ByteReader) throws(WireError) {
-            self = try reader.versioned("map increment", supported: 2) { r, version throws(WireError) in
+            self = try reader.versioned("map increment", supported: 3) { r, version throws(WireError) in
                 var increment = Increment(epoch: Epoch(try r.readU32()))
                 increment.pools = try r.readArray(atMost: MapLimits.pools) { r throws(WireError) in try Pool(from: &r) }
                 increment.removedPools = try r.readArray(atMost: MapLimits.pools) { r throws(WireError) in
@@ -46,6 +48,7 @@ extension OSDMap {
                 }
                 increment.crush = try r.readOptional { r throws(WireError) in try CRUSHMap(from: &r) }
                 if version >= 2 { increment.exceptions = try GroupExceptions(from: &r) }
+                if version >= 3 { increment.blocklist = try OSDMap.blocklist(from: &r) }
                 increment.resultChecksum = try r.readU32()
                 return increment
             }
@@ -58,7 +61,7 @@ extension OSDMap {
         }
 
         public func encode(into writer: inout ByteWriter) {
-            writer.versioned(2, compatible: 2) { w in
+            writer.versioned(3, compatible: 3) { w in
                 w.writeU32(epoch.rawValue)
                 w.writeArray(pools) { $1.encode(into: &$0) }
                 w.writeArray(removedPools) { $0.writeI64($1.rawValue) }
@@ -70,6 +73,7 @@ extension OSDMap {
                 w.writeArray(removedOSDs) { $0.writeI32($1.rawValue) }
                 w.writeOptional(crush) { $1.encode(into: &$0) }
                 exceptions.encode(into: &w)
+                OSDMap.encode(blocklist: blocklist, into: &w)
                 w.writeU32(resultChecksum)
             }
         }
@@ -97,6 +101,7 @@ extension OSDMap {
         for id in increment.removedOSDs { map.osds[id] = nil }
         if let crush = increment.crush { map.crush = crush }
         map.exceptions.apply(increment.exceptions)
+        for (client, end) in increment.blocklist { map.blocklist[client] = end == 0 ? nil : end }
         return map
     }
 

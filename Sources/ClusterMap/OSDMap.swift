@@ -15,6 +15,8 @@ public struct OSDMap: Sendable {
     public var crush: CRUSHMap
     /// Groups that are not, or not only, where CRUSH puts them.
     public var exceptions: GroupExceptions
+    /// Runs of clients that nothing is done for, with the second of the monitors' clock in which that ends.
+    public var blocklist: [UInt64: UInt64] = [:]
 
     /// The map before the first epoch: no OSDs, no pools.
     public init(cluster: UniqueID, crush: CRUSHMap) {
@@ -42,9 +44,9 @@ public struct OSDMap: Sendable {
 
     // MARK: Encoding
 
-    /// Version 2 appends the exceptions of groups.
+    /// Version 2 appends the exceptions of groups, version 3 the blocklist.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("OSD map", supported: 2) { r, version throws(WireError) in
+        self = try reader.versioned("OSD map", supported: 3) { r, version throws(WireError) in
             let cluster = try UniqueID(from: &r)
             let epoch = Epoch(try r.readU32())
             let nextPool = PoolID(try r.readI64())
@@ -63,6 +65,7 @@ public struct OSDMap: Sendable {
                 map.osds[id] = record
             }
             if version >= 2 { map.exceptions = try GroupExceptions(from: &r) }
+            if version >= 3 { map.blocklist = try Self.blocklist(from: &r) }
             return map
         }
     }
@@ -76,6 +79,20 @@ public struct OSDMap: Sendable {
         return id
     }
 
+    static func blocklist(from reader: inout ByteReader) throws(WireError) -> [UInt64: UInt64] {
+        let entries = try reader.readArray(atMost: MapLimits.blocklist) { r throws(WireError) in
+            (client: try r.readU64(), end: try r.readU64())
+        }
+        return Dictionary(entries.map { ($0.client, $0.end) }) { $1 }
+    }
+
+    static func encode(blocklist: [UInt64: UInt64], into writer: inout ByteWriter) {
+        writer.writeArray(blocklist.sorted { $0.key < $1.key }) { w, entry in
+            w.writeU64(entry.key)
+            w.writeU64(entry.value)
+        }
+    }
+
     public init(decoding bytes: Bytes) throws(WireError) {
         var reader = ByteReader(bytes)
         try self.init(from: &reader)
@@ -84,7 +101,7 @@ public struct OSDMap: Sendable {
 
     /// Deterministic: equal maps give equal bytes.
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(2, compatible: 2) { w in
+        writer.versioned(3, compatible: 3) { w in
             cluster.encode(into: &w)
             w.writeU32(epoch.rawValue)
             w.writeI64(nextPool.rawValue)
@@ -95,6 +112,7 @@ public struct OSDMap: Sendable {
             }
             crush.encode(into: &w)
             exceptions.encode(into: &w)
+            Self.encode(blocklist: blocklist, into: &w)
         }
     }
 

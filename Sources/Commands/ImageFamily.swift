@@ -61,7 +61,9 @@ public struct ImageAdministration: Sendable {
             output.show(report) { report in
                 if report.watchers.isEmpty { return "Watchers: none" }
                 return "Watchers:\n"
-                    + report.watchers.map { "\twatcher=\($0.name) client.\($0.client) cookie=\($0.cookie)\n" }.joined()
+                    + report.watchers.map {
+                        "\twatcher=\($0.name) client.\(String($0.client, radix: 16)) cookie=\($0.cookie)\n"
+                    }.joined()
             }
         }
     }

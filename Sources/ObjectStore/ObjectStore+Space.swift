@@ -52,6 +52,10 @@ extension ObjectStore {
         refreshGrowable()
     }
 
+    /// Looks whether others have freed or taken space of the file system; to be called every second or so. A full store is
+    /// asked for nothing that would make it look by itself.
+    public func lookForSpace() { refreshGrowable() }
+
     /// Asks the device, which is a system call: at growth and at checkpoints, never for an operation. A part stays for
     /// the metadata store, which shares the file system and must be able to compact when data has filled the rest.
     func refreshGrowable() {

@@ -10,6 +10,11 @@ public protocol GroupEnvironment: AnyObject {
     var osd: OSDID { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
+    /// The time of day as this machine has it, in nanoseconds since 1970: for people to read, and nothing that must be right
+    /// depends on it.
+    var wallNanoseconds: UInt64 { get }
+    /// The object classes that requests can call.
+    var classes: ObjectClasses { get }
     /// How much a group keeps and does at a time.
     var tuning: GroupTuning { get }
     /// True when the store takes no more data from clients; its reserve is for the log and recovery.
@@ -19,6 +24,12 @@ public protocol GroupEnvironment: AnyObject {
     /// Sends the same message to several members, encoding it once.
     func send(_ message: GroupMessage, to osds: [OSDID])
     func reply(_ reply: OperationReply, to client: ClientHandle)
+    /// Tells a client of a watch; lost when its session is gone.
+    func tell(_ event: WatchEvent, to client: ClientHandle)
+    /// Whether any client is blocklisted by the OSD's map, so that each has to be looked up.
+    var hasBlocklist: Bool { get }
+    /// Whether this run of a client is blocklisted by the OSD's map.
+    func isBlocklisted(_ client: UInt64) -> Bool
     /// How a client calls itself; nil when its session is gone.
     func name(of client: ClientHandle) -> String?
 
@@ -29,6 +40,8 @@ public protocol GroupEnvironment: AnyObject {
     func read(_ object: ObjectID, offset: UInt64, length: Int, number: UInt32, for group: GroupSlot)
 
     func size(of object: ObjectID) -> UInt64?
+    /// The parts of a range of an object that hold data, in order: what is not in them reads as zeros.
+    func extents(of object: ObjectID, offset: UInt64, length: UInt64) -> [Range<UInt64>]
     func attribute(_ name: String, of object: ObjectID) -> Bytes?
     func attributes(of object: ObjectID) -> [Attribute]
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue]

@@ -80,21 +80,38 @@ enum GroupKeys {
     }
 }
 
-/// The attribute that holds an object's version: `_`, as in RADOS.
-enum ObjectInfo {
+/// What a group keeps of each object beside what clients put there, in the attribute `_`, as RADOS does.
+struct ObjectInfo: Hashable {
+    /// The operation that changed the object last.
+    var version: Version
+    /// When that was, by the primary's clock: nanoseconds since 1970.
+    var modified: UInt64
+
     static let attribute = "_"
 
-    static func encoded(_ version: Version) -> Bytes {
-        .encoding(capacity: 24) { writer in writer.versioned(1) { version.encode(into: &$0) } }
+    var encoded: Bytes {
+        .encoding(capacity: 32) { writer in
+            writer.versioned(1) { writer in
+                version.encode(into: &writer)
+                writer.writeU64(modified)
+            }
+        }
     }
 
-    /// The version in an attribute; a value that cannot be read is a broken store and stops the OSD.
-    static func version(_ bytes: Bytes) -> Version {
+    /// What an attribute says; a value that cannot be read is a broken store and stops the OSD.
+    init(_ bytes: Bytes) {
         var reader = ByteReader(bytes)
         do {
-            return try reader.versioned("object info", supported: 1) { r, _ throws(WireError) in try Version(from: &r) }
+            self = try reader.versioned("object info", supported: 1) { r, _ throws(WireError) in
+                ObjectInfo(version: try Version(from: &r), modified: try r.readU64())
+            }
         } catch {
             preconditionFailure("object info of \(bytes.count) bytes: \(error)")
         }
+    }
+
+    init(version: Version, modified: UInt64) {
+        self.version = version
+        self.modified = modified
     }
 }

@@ -13,6 +13,8 @@ struct ObjectDraft {
     var exists: Bool
     /// Whether the store has it, so that what no operation has set is the store's.
     let isStored: Bool
+    /// True when it was removed on the way, whatever stands in its place now.
+    private(set) var isRemoved = false
     /// What the steps have the store do, all of it to `object`.
     private(set) var operations: [Transaction.Operation] = []
     /// What the steps give the client.
@@ -30,7 +32,12 @@ struct ObjectDraft {
     /// Has the store do one more operation.
     mutating func append(_ operation: Transaction.Operation) {
         operations.append(operation)
-        if case .remove = operation { exists = false } else { exists = true }
+        if case .remove = operation {
+            exists = false
+            isRemoved = isStored
+        } else {
+            exists = true
+        }
     }
 }
 
@@ -46,6 +53,43 @@ extension PlacementGroup {
             }
         }
         return size
+    }
+
+    /// The object's bytes in a range, short where it ends; nil when the store's have to be fetched first.
+    func data(offset: UInt64, length: UInt64, in execution: Execution) -> Bytes? {
+        let draft = execution.draft
+        var stored = Bytes.empty
+        if draft.isStored, !draft.isRemoved {
+            guard let fetched = execution.fetched.first(where: { $0.offset == offset && $0.length == length }) else {
+                return nil
+            }
+            stored = fetched.data
+        }
+        guard !draft.operations.isEmpty else { return stored }
+        let size = size(in: draft)
+        var window = stored.array
+        window.append(contentsOf: [UInt8](repeating: 0, count: Int(length) - window.count))
+        /// The part of the window that a range of the object is.
+        func part(_ start: UInt64, _ end: UInt64) -> Range<Int> {
+            let from = min(max(start, offset) - offset, length)
+            return Int(from)..<Int(max(from, min(max(end, offset) - offset, length)))
+        }
+        for operation in draft.operations {
+            switch operation {
+            case .write(_, let start, let data):
+                let range = part(start, start + UInt64(data.count))
+                let skipped = Int(offset) + range.lowerBound - Int(start)
+                for index in range { window[index] = data[skipped + index - range.lowerBound] }
+            case .zero(_, let start, let count):
+                for index in part(start, start + count) { window[index] = 0 }
+            case .truncate(_, let size):
+                for index in part(size, .max) { window[index] = 0 }
+            case .remove:
+                for index in window.indices { window[index] = 0 }
+            default: break
+            }
+        }
+        return Bytes(Array(window.prefix(Int(min(length, size > offset ? size - offset : 0)))))
     }
 
     func attribute(_ name: String, in draft: ObjectDraft) -> Bytes? {
@@ -89,6 +133,7 @@ extension PlacementGroup {
             case .setOmap(_, let entries):
                 if let entry = entries.last(where: { $0.key == key }) { return entry.value }
             case .removeOmap(_, let keys): if keys.contains(key) { return nil }
+            case .removeOmapRange(_, let from, let to): if key >= from, to.map({ key < $0 }) ?? true { return nil }
             case .clearOmap, .remove: return nil
             default: break
             }
@@ -102,26 +147,32 @@ extension PlacementGroup {
             return draft.isStored
                 ? environment.omap(of: draft.object, after: after, prefix: prefix, limit: limit) : []
         }
-        // As many more as the operations may take away, so that enough are left.
-        let wanted = limit + draft.removedKeys
-        let stored =
-            draft.isStored ? environment.omap(of: draft.object, after: after, prefix: prefix, limit: wanted) : []
-        var end = stored.count < wanted ? nil : stored.last?.key
-        var entries = Dictionary(uniqueKeysWithValues: stored.map { ($0.key, $0.value) })
+        // What operations remove is not among what they leave, so the stored ones are gone through until there is enough.
+        var (from, entries): (Bytes, [KeyValue]) = (after, [])
+        while draft.isStored, entries.count < limit {
+            let part = environment.omap(of: draft.object, after: from, prefix: prefix, limit: limit)
+            entries += part.filter { draft.keepsStored($0.key) }
+            guard part.count == limit, let last = part.last else { break }
+            from = last.key
+        }
+        let end = entries.count < limit ? nil : entries.last?.key
+        let isWanted = { (key: Bytes) in
+            key > after && key.array.starts(with: prefix.array) && (end.map { key <= $0 } ?? true)
+        }
+        var changed: [Bytes: Bytes] = [:]
         for operation in draft.operations {
             switch operation {
-            case .setOmap(_, let changed):
-                for entry in changed where entry.key > after && entry.key.array.starts(with: prefix.array) {
-                    if end.map({ entry.key <= $0 }) ?? true { entries[entry.key] = entry.value }
-                }
-            case .removeOmap(_, let keys): for key in keys { entries[key] = nil }
-            case .clearOmap, .remove:
-                entries.removeAll()
-                end = nil
+            case .setOmap(_, let entries):
+                for entry in entries where isWanted(entry.key) { changed[entry.key] = entry.value }
+            case .removeOmap(_, let keys): for key in keys { changed[key] = nil }
+            case .removeOmapRange(_, let from, let to):
+                changed = changed.filter { key, _ in key < from || (to.map { key >= $0 } ?? false) }
+            case .clearOmap, .remove: changed.removeAll()
             default: break
             }
         }
-        return entries.sorted { $0.key < $1.key }.prefix(limit).map { KeyValue($0.key, $0.value) }
+        let untouched = entries.filter { changed[$0.key] == nil }
+        return Array((untouched + changed.map { KeyValue($0.key, $0.value) }).sorted { $0.key < $1.key }.prefix(limit))
     }
 }
 
@@ -129,15 +180,21 @@ extension ObjectDraft {
     fileprivate var changesOmap: Bool {
         operations.contains { operation in
             switch operation {
-            case .setOmap, .removeOmap, .clearOmap, .remove: true
+            case .setOmap, .removeOmap, .removeOmapRange, .clearOmap, .remove: true
             default: false
             }
         }
     }
 
-    fileprivate var removedKeys: Int {
-        operations.reduce(0) { sum, operation in
-            if case .removeOmap(_, let keys) = operation { sum + keys.count } else { sum }
+    /// False when an operation removes the entry that the store has under this key.
+    fileprivate func keepsStored(_ key: Bytes) -> Bool {
+        !operations.contains { operation in
+            switch operation {
+            case .removeOmap(_, let keys): keys.contains(key)
+            case .removeOmapRange(_, let from, let to): key >= from && (to.map { key < $0 } ?? true)
+            case .clearOmap, .remove: true
+            default: false
+            }
         }
     }
 }

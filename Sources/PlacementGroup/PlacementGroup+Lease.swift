@@ -21,7 +21,7 @@ extension PlacementGroup {
         guard phase == .active, !leaseStarved.isEmpty, mayRead() else { return }
         let objects = leaseStarved
         leaseStarved.removeAll()
-        for object in objects { wake(object) }
+        for object in objects.sorted() { wake(object) }
     }
 
     /// What this member has promised to primaries of older intervals, as far as it binds one that comes after them.

@@ -132,10 +132,12 @@ extension PlacementGroup {
         let everywhere = leastCommitted
         while let write = writes.first, write.version <= everywhere {
             writes.removeFirst()
-            environment.reply(
-                OperationReply(
-                    number: write.request.number, outcome: .done(errno: write.errno), version: write.version,
-                    outputs: write.outputs), to: write.client)
+            if write.request != .none {
+                environment.reply(
+                    OperationReply(
+                        number: write.request.number, outcome: .done(errno: write.errno), version: write.version,
+                        outputs: write.outputs), to: write.client)
+            }
             release(write.object, writer: true)
         }
         // Requests that waited for the writes under way to become fewer.

@@ -7,6 +7,8 @@ import Wire
 struct ObjectActivity {
     var readers = 0
     var writers = 0
+    /// A change is being made and waits for data it reads: nothing else begins. It counts as a writer.
+    var isHeld = false
     var queue: Deque<(request: OperationRequest, client: ClientHandle)> = []
     var isIdle: Bool { readers == 0 && writers == 0 && queue.isEmpty }
 }
@@ -16,10 +18,18 @@ enum Errno {
     static let noEntry: Int32 = 2
     static let ioError: Int32 = 5
     static let tryAgain: Int32 = 11
+    static let busy: Int32 = 16
     static let exists: Int32 = 17
     static let invalid: Int32 = 22
     static let tooLarge: Int32 = 27
     static let noSpace: Int32 = 28
+    static let range: Int32 = 34
+    static let noData: Int32 = 61
+    static let overflow: Int32 = 75
+    static let notSupported: Int32 = 95
+    /// ESHUTDOWN: what a blocklisted client is told.
+    static let blocklisted: Int32 = 108
+    static let timedOut: Int32 = 110
     static let canceled: Int32 = 125
 }
 
@@ -40,13 +50,16 @@ extension PlacementGroup {
 
     /// Begins a request, or queues it at its object.
     func admit(_ request: OperationRequest, _ client: ClientHandle) {
+        if isFenced(request) { return answer(request, client, errno: Errno.blocklisted) }
         guard range.contains(request.object) else { return answer(request, client, errno: Errno.invalid) }
-        if !request.isWrite, case .listObjects = request.steps.first, !mayRead() {
-            // Asked again by its client when it has waited long enough.
-            return answer(request, client, errno: Errno.tryAgain)
-        }
-        if case .listObjects(let after, let prefix, let limit)? = request.steps.first {
+        switch request.steps.first {
+        case .listObjects(let after, let prefix, let limit)?:
+            // Without a lease it is asked again by its client when that has waited long enough.
+            guard request.isWrite || mayRead() else { return answer(request, client, errno: Errno.tryAgain) }
             return list(request, client, after: after, prefix: prefix, limit: limit)
+        case .acknowledge?:
+            return acknowledge(request, client)
+        default: break
         }
         if let activity = activities[request.object] {
             guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
@@ -56,6 +69,11 @@ extension PlacementGroup {
             return queue(request, client)
         }
         perform(request, client)
+    }
+
+    /// True when the client is shut out by this OSD's map: nothing of it begins any more, also not what waited here before.
+    func isFenced(_ request: OperationRequest) -> Bool {
+        environment.hasBlocklist && environment.isBlocklisted(request.id.client)
     }
 
     private func queue(_ request: OperationRequest, _ client: ClientHandle) {
@@ -85,6 +103,7 @@ extension PlacementGroup {
     }
 
     private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
+        if activity.isHeld { return false }
         if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
         if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
         if !request.isWrite, !mayRead() {
@@ -108,7 +127,11 @@ extension PlacementGroup {
     func wake(_ object: ObjectID) {
         while let activity = activities[object], let next = activity.queue.first, mayStart(activity, next.request) {
             activities[object]?.queue.removeFirst()
-            perform(next.request, next.client)
+            if isFenced(next.request) {
+                answer(next.request, next.client, errno: Errno.blocklisted)
+            } else {
+                perform(next.request, next.client)
+            }
         }
         guard let activity = activities[object] else { return }
         if activity.isIdle {
@@ -135,6 +158,23 @@ extension PlacementGroup {
         environment.reply(
             OperationReply(number: request.id.number, outcome: .done(errno: errno), version: info.lastUpdate),
             to: client)
+    }
+
+    /// Lets nothing else begin on the object until `unhold`.
+    func hold(_ object: ObjectID) {
+        activities[object, default: ObjectActivity()].writers += 1
+        activities[object]?.isHeld = true
+    }
+
+    func unhold(_ object: ObjectID) {
+        activities[object]?.isHeld = false
+        release(object, writer: true)
+    }
+
+    /// Begins a held request from the start, before all that wait for its object.
+    func beginAgain(_ request: OperationRequest, _ client: ClientHandle) {
+        activities[request.object]?.queue.prepend((request, client))
+        unhold(request.object)
     }
 
     /// A request that changed nothing must not hold up those behind it.

@@ -95,9 +95,12 @@ extension PlacementGroup {
         }
         let isWholeMap = part.omap.count == entries.count && entries.count < GroupLimits.partEntries
         push.offset += UInt64(data.count)
-        push.isFirst = false
         if let last = part.omap.last { push.omapAfter = last.key }
         part.isLast = push.offset >= push.size && isWholeMap
+        if part.isLast, !push.isFirst, let info = environment.attribute(ObjectInfo.attribute, of: key.object) {
+            part.attributes = [Attribute(ObjectInfo.attribute, info)]
+        }
+        push.isFirst = false
         send(.push(part), to: key.target)
         pushes[key] = part.isLast ? nil : push
         if !part.isLast { continuePush(key) }
@@ -138,8 +141,9 @@ extension PlacementGroup {
         arriving.remove(object)
         if part.exists {
             steps.append(.truncate(object, size: part.size))
-            steps.append(
-                .setAttribute(object, name: ObjectInfo.attribute, value: ObjectInfo.encoded(part.version)))
+            let theirs = part.attributes.first { $0.name == ObjectInfo.attribute }.map { ObjectInfo($0.value) }
+            let info = ObjectInfo(version: part.version, modified: theirs?.modified ?? 0)
+            steps.append(.setAttribute(object, name: ObjectInfo.attribute, value: info.encoded))
         }
         if missing.removeValue(forKey: object) != nil {
             info.missingCount = UInt32(missing.count)

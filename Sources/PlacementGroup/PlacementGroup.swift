@@ -51,7 +51,11 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var waiting: Deque<(request: OperationRequest, client: ClientHandle)> = []
     var reads: [UInt32: PendingRead] = [:]
     var nextRead: UInt32 = 0
-    var watches: [WatchKey: UInt64] = [:]
+    /// Who has watched or renewed here.
+    var watches: [WatchKey: WatchState] = [:]
+    /// Notifications that not everyone has answered, by number.
+    var notifications: [UInt64: Notification] = [:]
+    var nextNotification: UInt64 = 0
     /// Objects being sent to other members.
     var pushes: [PushKey: OutgoingPush] = [:]
     /// Objects of which the first part has been stored, and not yet the last.
@@ -214,6 +218,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         waiting.removeAll()
         reads.removeAll()
         watches.removeAll()
+        notifications.removeAll()
         arriving.removeAll()
         readableUntil = 0
         leaseStarved.removeAll()
@@ -355,8 +360,12 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     }
 
     /// The version of an object in this copy; zero when it is not there.
-    func version(of object: ObjectID) -> Version {
-        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.version) ?? .zero
+    func version(of object: ObjectID) -> Version { objectInfo(of: object).version }
+
+    /// What is known of an object in this copy beside its content; version zero when it is not there.
+    func objectInfo(of object: ObjectID) -> ObjectInfo {
+        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.init)
+            ?? ObjectInfo(version: .zero, modified: 0)
     }
 
     /// Cheap relations that hold after every event.

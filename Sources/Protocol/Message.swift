@@ -7,9 +7,10 @@ public enum Message: Sendable {
     case group(GroupMessage)
     case monitor(MonitorMessage)
     case heartbeat(Heartbeat)
+    case watchEvent(WatchEvent)
 
     private enum Kind: UInt8 {
-        case operation = 1, operationReply, group, monitor, heartbeat
+        case operation = 1, operationReply, group, monitor, heartbeat, watchEvent
     }
 
     /// The message as bytes: a kind, then its encoding.
@@ -31,6 +32,9 @@ public enum Message: Sendable {
         case .heartbeat(let heartbeat):
             writer.writeU8(Kind.heartbeat.rawValue)
             heartbeat.encode(into: &writer)
+        case .watchEvent(let event):
+            writer.writeU8(Kind.watchEvent.rawValue)
+            event.encode(into: &writer)
         }
         return writer.finish()
     }
@@ -46,6 +50,7 @@ public enum Message: Sendable {
         case .group: self = .group(try GroupMessage(from: &reader))
         case .monitor: self = .monitor(try MonitorMessage(from: &reader))
         case .heartbeat: self = .heartbeat(try Heartbeat(from: &reader))
+        case .watchEvent: self = .watchEvent(try WatchEvent(from: &reader))
         }
         try reader.expectEnd()
     }
@@ -56,7 +61,8 @@ public enum Message: Sendable {
         case .operation(let request):
             request.steps.reduce(256) { sum, step in
                 switch step {
-                case .write(_, let data), .writeFull(let data): sum + data.count
+                case .write(_, let data), .writeFull(let data), .append(let data), .compareExtent(_, let data):
+                    sum + data.count
                 default: sum
                 }
             }
@@ -69,6 +75,7 @@ public enum Message: Sendable {
             }
         case .monitor: 256
         case .heartbeat: 32
+        case .watchEvent: 512
         }
     }
 }

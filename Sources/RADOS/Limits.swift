@@ -15,6 +15,10 @@ public enum ClientLimits {
     public static let retryMilliseconds = 500
     /// Seconds that an awaited request may take before its caller is told that the cluster does not answer.
     public static let administrativeSeconds: Int64 = 60
+    /// Milliseconds for which a watch counts after each of its renewals.
+    public static let watchMilliseconds: UInt32 = 30_000
+    /// Notifications whose answers a watch remembers.
+    public static let rememberedNotifications = 64
     /// Seconds that connecting to the monitors may take.
     public static let connectSeconds: Int64 = 30
 
@@ -46,6 +50,8 @@ public enum Errno {
     public static let noSpace: Int32 = 28
     /// Beyond a limit of numbers.
     public static let range: Int32 = 34
+    /// ESHUTDOWN: this run of the client is blocklisted.
+    public static let blocklisted: Int32 = 108
     /// Not built.
     public static let notSupported: Int32 = 95
     /// Nobody answered in time.

@@ -1,3 +1,4 @@
+import Glibc
 import Protocol
 import Wire
 
@@ -58,6 +59,19 @@ public struct RADOSError: Error, Hashable, Sendable, CustomStringConvertible {
         self.errno = errno
         self.description = description
         self.isAnswer = isAnswer
+    }
+}
+
+extension RADOSError {
+    /// What an errno that an OSD answers with means, in a line.
+    static func text(_ errno: Int32) -> String {
+        if errno == Errno.blocklisted {
+            return "this client was blocklisted and can do nothing any more: start it again"
+        }
+        if errno >= OperationLimits.mismatch {
+            return "the object's bytes differ from what was expected at offset \(errno - OperationLimits.mismatch)"
+        }
+        return String(cString: strerror(errno))
     }
 }
 

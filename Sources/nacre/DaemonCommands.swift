@@ -73,13 +73,28 @@ struct MonitorCommand: AsyncParsableCommand {
         var listen = ClusterOptions.defaultMonitor
         @Option(help: "Across what a new cluster spreads the copies of an object.")
         var failureDomain = NewCluster.FailureDomain.osd
+        @Option(
+            help: ArgumentHelp(
+                "After how long a down OSD is marked out, so that its data is made whole elsewhere; 0 for never.",
+                valueName: "seconds"))
+        var downOutInterval: UInt64 = 600
+
+        func validate() throws {
+            guard downOutInterval <= 31_536_000 else {
+                throw ValidationError(
+                    "--down-out-interval is \(downOutInterval): give seconds, a year (31536000) at most, or 0 for never"
+                )
+            }
+        }
 
         func run() async throws {
             DaemonLog.begin()
+            var times = MonitorTimes()
+            times.downOut = downOutInterval * 1000
             let configuration = MonitorConfiguration(
                 directory: data,
                 listen: try ClusterOptions.endpoint(listen, defaultPort: ClusterOptions.defaultPort),
-                failureDomain: failureDomain)
+                failureDomain: failureDomain, times: times)
             try await ProcessRunner.run(announce: announce) { serving in
                 serving(try await RunningDaemon.monitor(configuration))
             }

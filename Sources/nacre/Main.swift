@@ -11,13 +11,19 @@ enum Main {
         let called = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "nacre"
         let isRBD = called == "rbd"
         if isRBD { arguments.insert("rbd", at: 0) }
-        await run(monitorLast(arguments), isRBD: isRBD)
+        await run(anywhere(arguments), isRBD: isRBD)
     }
 
-    /// `-m` is taken anywhere, as people type it before the command; the parser knows it behind.
-    private static func monitorLast(_ arguments: [String]) -> [String] {
+    /// `-m`, and what goes before the command of `rados`, is taken anywhere, as people type it; the parser knows it behind.
+    private static func anywhere(_ arguments: [String]) -> [String] {
+        var result = optionLast(arguments, ["-m", "--mon"])
+        if result.first == "rados" { result = optionLast(optionLast(result, ["-p", "--pool"]), ["--format"]) }
+        return result
+    }
+
+    private static func optionLast(_ arguments: [String], _ names: [String]) -> [String] {
         let end = arguments.firstIndex(of: "--") ?? arguments.count
-        guard let place = arguments[..<end].firstIndex(where: { $0 == "-m" || $0 == "--mon" }), place + 1 < end else {
+        guard let place = arguments[..<end].firstIndex(where: { names.contains($0) }), place + 1 < end else {
             return arguments
         }
         var result = arguments
@@ -72,7 +78,7 @@ struct NacreCommand: AsyncParsableCommand {
             """,
         version: "nacre 0.1",
         subcommands: [
-            UpCommand.self, MonitorCommand.self, OSDCommand.self, NBDCommand.self, RBDCommand.self, StatusCommand.self,
-            HealthCommand.self, PoolCommand.self, GroupCommand.self, CrushToolCommand.self,
+            UpCommand.self, MonitorCommand.self, OSDCommand.self, NBDCommand.self, RBDCommand.self, RadosCommand.self,
+            StatusCommand.self, HealthCommand.self, PoolCommand.self, GroupCommand.self, CrushToolCommand.self,
         ])
 }

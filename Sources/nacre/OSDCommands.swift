@@ -9,7 +9,7 @@ struct OSDCommand: AsyncParsableCommand {
         subcommands: [
             OSDRunCommand.self, Tree.self, List.self, Stat.self, Dump.self, Usage.self, Map.self, In.self, Out.self,
             Down.self, Remove.self, Purge.self, Lost.self, OkToStop.self, SafeToDestroy.self, Reweight.self,
-            PrimaryAffinity.self, UpmapItems.self,
+            PrimaryAffinity.self, BlocklistCommand.self, UpmapItems.self,
             RemoveUpmapItems.self, Balance.self, GetMap.self, GetCRUSHMap.self, SetCRUSHMap.self, CRUSHCommand.self,
             PoolCommand.self, StoreCommand.self,
         ], defaultSubcommand: OSDRunCommand.self)

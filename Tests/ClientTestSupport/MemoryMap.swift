@@ -10,6 +10,8 @@ public struct MemoryMap: TargetMap {
     /// Who serves, by seed; the same for every pool. Missing: nobody.
     public var acting: [UInt32: [OSDID]]
     public var upFrom: [OSDID: Epoch]
+    /// Runs of clients that nothing is done for.
+    public var blocklist: Set<UInt64> = []
 
     public init(epoch: Epoch, pools: [Pool], acting: [UInt32: [OSDID]], upFrom: [OSDID: Epoch] = [:]) {
         self.epoch = epoch
@@ -24,6 +26,8 @@ public struct MemoryMap: TargetMap {
             id: PoolID(1), name: "rbd", size: 3, minSize: 2, groupCount: groups, rule: 0, created: Epoch(1),
             application: "rbd")
     }
+
+    public func isBlocklisted(_ client: UInt64) -> Bool { blocklist.contains(client) }
 
     public func pool(_ id: PoolID) -> Pool? { pools[id] }
 

@@ -47,16 +47,14 @@ public struct MemoryObjects: Sendable {
     }
 
     private static func read(_ object: Object?, _ step: ObjectOperation, _ output: inout Bytes) -> Int32 {
+        if case .assertUnwatched = step { return object?.watchers.isEmpty ?? true ? 0 : Errno.busy }
         guard let object else { return Errno.noEntry }
         switch step {
         case .read(let offset, let length):
             let start = min(Int(offset), object.data.count)
             output = Bytes(Array(object.data[start..<min(start + Int(length), object.data.count)]))
         case .stat:
-            output = .encoding {
-                $0.writeU64(UInt64(object.data.count))
-                Version.zero.encode(into: &$0)
-            }
+            output = ObjectStatus(size: UInt64(object.data.count), version: .zero, modified: 0).encoded
         case .getAttribute(let name):
             guard let value = object.attributes[name] else { return 61 }
             output = value
@@ -74,6 +72,19 @@ public struct MemoryObjects: Sendable {
         case .assertExists: break
         case .compareOmap(let key, let expected):
             guard object.omap[key] == expected else { return Errno.canceled }
+        case .getAttributes:
+            let all = object.attributes.sorted { $0.key < $1.key }
+            output = .encoding { $0.writeArray(all) { Attribute($1.key, $1.value).encode(into: &$0) } }
+        case .sparseRead(let offset, let length):
+            var data = Bytes.empty
+            _ = Self.read(object, .read(offset: offset, length: length), &data)
+            output = SparseData(data, at: offset).encoded
+        case .compareExtent(let offset, let data):
+            let have = object.data.dropFirst(Int(offset)).prefix(data.count)
+            let padded = Array(have) + [UInt8](repeating: 0, count: data.count - have.count)
+            if let first = padded.indices.first(where: { padded[$0] != data[$0] }) {
+                return OperationLimits.mismatch + Int32(first)
+            }
         default: preconditionFailure("\(step) does not read")
         }
         return 0
@@ -109,11 +120,14 @@ public struct MemoryObjects: Sendable {
             let end = Int(offset) + data.count
             if object.data.count < end { object.data += [UInt8](repeating: 0, count: end - object.data.count) }
             object.data.replaceSubrange(Int(offset)..<end, with: data.array)
+        case .append(let data): object.data += data.array
         case .writeFull(let data): object.data = data.array
         case .truncate(let size):
             let kept = object.data.prefix(Int(size))
             object.data = Array(kept) + [UInt8](repeating: 0, count: Int(size) - kept.count)
         case .setAttribute(let name, let value): object.attributes[name] = value
+        case .removeAttribute(let name): object.attributes[name] = nil
+        case .clearOmap: object.omap = [:]
         case .setOmap(let entries): for entry in entries { object.omap[entry.key] = entry.value }
         case .removeOmap(let keys): for key in keys { object.omap[key] = nil }
         case .watch(let cookie, let timeout):

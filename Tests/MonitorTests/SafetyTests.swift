@@ -81,4 +81,42 @@ import Wire
         world.receive(.alive(other.id, incarnation: other.incarnation, epoch: world.map.epoch), from: other.session)
         #expect(world.map.osds[other.id]?.upThru == world.map.epoch.previous)
     }
+
+    /// What cannot come up without an administrator is told so, instead of waiting for ever.
+    @Test func aBootThatComesToNothingIsRefusedAloud() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        var stranger = osds[0].boot
+        stranger.uuid = osds[1].uuid
+        stranger.incarnation = 999
+        let session = world.open(.osd(osds[0].id), incarnation: 999)
+        func refusals() -> [String] {
+            world.sent.compactMap { to, message in
+                if to == session, case .bootRefused(let reason) = message { reason } else { nil }
+            }
+        }
+        world.receive(.boot(stranger), from: session)
+        #expect(refusals().count == 1 && world.map.osds[osds[0].id]?.incarnation == osds[0].incarnation)
+        stranger.id = OSDID(0)
+        world.receive(osds[1].failure(of: osds[0]), from: osds[1].session)
+        let admin = world.open(.client)
+        try world.command(admin, 1, "osd purge", ["ids": "0", "yes-i-really-mean-it": "true"])
+        world.receive(.boot(stranger), from: session)
+        #expect(refusals().count == 2 && world.map.osds[OSDID(0)] == nil)
+    }
+
+    /// A run that was deposed accuses nobody: its word would count for the one that took its place.
+    @Test func whoWasDeposedIsNoWitness() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        var newer = osds[0]
+        newer.incarnation = 999
+        newer.session = world.open(.osd(osds[0].id), incarnation: 999)
+        world.receive(.boot(newer.boot), from: newer.session)
+        #expect(world.map.osds[osds[0].id]?.incarnation == 999 && world.map.isUp(osds[0].id))
+        world.receive(osds[0].failure(of: osds[2]), from: osds[0].session)
+        #expect(world.map.isUp(osds[2].id))
+        world.receive(newer.failure(of: osds[2]), from: newer.session)
+        #expect(!world.map.isUp(osds[2].id))
+    }
 }

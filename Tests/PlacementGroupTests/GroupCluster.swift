@@ -27,11 +27,18 @@ final class GroupHost: GroupEnvironment {
     }
 
     var nowMilliseconds: UInt64 { cluster.now }
+    var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.now * 1_000_000 }
+    var classes = ObjectClasses.standard
+    /// Runs of clients that are blocklisted by this OSD's map.
+    var blocklist: Set<UInt64> { cluster.epochs[Int(epoch.rawValue)].blocklist }
+    var hasBlocklist: Bool { !blocklist.isEmpty }
+    func isBlocklisted(_ client: UInt64) -> Bool { blocklist.contains(client) }
+    func tell(_ event: WatchEvent, to client: ClientHandle) { cluster.events.append((event, client)) }
     var leaseEnd = UInt64.max
     var promises: [OSDID: UInt32] = [:]
     /// Reads that fail from now on.
     var failingReads = 0
-    var isFull: Bool { false }
+    var isFull = false
     func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
     func requestActing(_ osds: [OSDID]?, for group: PGID) {
         if let osds { cluster.actingWanted.append((osd, incarnation, group, osds)) }
@@ -81,6 +88,14 @@ final class GroupHost: GroupEnvironment {
         reads.append((object, offset, length, number, group))
     }
     func size(of object: ObjectID) -> UInt64? { store.current.objects[object].map { UInt64($0.data.count) } }
+    func extents(of object: ObjectID, offset: UInt64, length: UInt64) -> [Range<UInt64>] {
+        let data = store.current.objects[object]?.data ?? []
+        let end = min(UInt64(data.count), offset + length)
+        return stride(from: offset / 4096 * 4096, to: max(offset, end), by: 4096).compactMap { start in
+            let part = max(start, offset)..<min(start + 4096, end)
+            return data[Int(start)..<min(Int(start) + 4096, data.count)].allSatisfy { $0 == 0 } ? nil : part
+        }
+    }
     func attribute(_ name: String, of object: ObjectID) -> Bytes? {
         store.current.objects[object]?.attributes[name]
     }
@@ -93,7 +108,9 @@ final class GroupHost: GroupEnvironment {
         keys.compactMap { key in store.current.objects[object]?.omap[key].map { KeyValue(key, $0) } }
     }
     func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue] {
-        let entries = (store.current.objects[object]?.omap ?? [:]).filter { $0.key > after }
+        let entries = (store.current.objects[object]?.omap ?? [:]).filter {
+            $0.key > after && $0.key.array.starts(with: prefix.array)
+        }
         return entries.sorted { $0.key < $1.key }.prefix(limit).map { KeyValue($0.key, $0.value) }
     }
     func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID] {
@@ -178,6 +195,7 @@ final class GroupCluster {
         var raw: [PGID: [OSDID]]
         var upThru: [OSDID: Epoch] = [:]
         var temporary: [PGID: [OSDID]] = [:]
+        var blocklist: Set<UInt64> = []
 
         func placement(_ group: PGID) -> OSDMap.Placement {
             let up = (raw[group] ?? []).filter { self.up.contains($0) }
@@ -202,6 +220,8 @@ final class GroupCluster {
     var links: [[(message: GroupMessage, from: Int, to: Int)]] = []
     var requests: [(request: OperationRequest, to: OSDID, incarnation: Int)] = []
     var replies: [OperationReply] = []
+    /// What watchers were told.
+    var events: [(event: WatchEvent, to: ClientHandle)] = []
     var clientEpoch = Epoch(1)
     var actingWanted: [(osd: OSDID, incarnation: Int, group: PGID, osds: [OSDID])] = []
     var branches: [RareBranch: Int] = [:]

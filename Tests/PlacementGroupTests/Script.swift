@@ -13,6 +13,8 @@ final class Script {
     var held: Set<[Int32]> = []
     /// OSDs whose disks do not finish.
     var slowDisks: Set<Int32> = []
+    /// True while no read of data is finished.
+    var holdsReads = false
     var number: UInt64 = 0
     private(set) var answers: [UInt64: OperationReply] = [:]
 
@@ -78,7 +80,7 @@ final class Script {
                 host.groups[Int(slot.index)].committed()
                 isBusy = true
             }
-            if !host.reads.isEmpty {
+            if !host.reads.isEmpty, !holdsReads {
                 host.completeRead(at: 0)
                 isBusy = true
             }

@@ -56,6 +56,17 @@ import Wire
             .watch(cookie: 1, timeoutMilliseconds: 2), .unwatch(cookie: 1),
             .listObjects(after: object, prefix: Bytes("rbd"), limit: 3),
         ]
+        let rarer: [ObjectOperation] = [
+            .sparseRead(offset: 1, length: 2), .getAttributes,
+            .compareAttribute(name: "a", .less, value: .bytes(Bytes("v"))),
+            .compareAttribute(name: "a", .equal, value: .number(5)), .compareExtent(offset: 1, data: Bytes("d")),
+            .assertVersion(v(3)), .assertUnwatched, .append(data: Bytes("d")),
+            .writeSame(offset: 1, length: 4, data: Bytes("dd")), .removeAttribute(name: "a"), .clearOmap,
+            .removeOmapRange(from: Bytes("a"), to: nil), .removeOmapRange(from: Bytes("a"), to: Bytes("b")),
+            .call(ClassCall("lock", "get_info", input: Bytes("i"), changes: false)),
+            .notify(payload: Bytes("p"), timeoutMilliseconds: 5),
+            .acknowledge(notification: 1, cookie: 2, payload: Bytes("p")),
+        ]
         let uuid = UniqueID(high: 1, low: 2)
         let endpoint = Endpoint(host: "127.0.0.1", port: 1)
         let monitor: [MonitorMessage] = [
@@ -82,6 +93,14 @@ import Wire
                     OperationRequest(
                         id: RequestID(client: 1, number: 2), epoch: Epoch(4), group: group, object: object, steps: steps
                     )),
+                .operation(
+                    OperationRequest(
+                        id: RequestID(client: 1, number: 2), epoch: Epoch(4), group: group, object: object, steps: rarer
+                    )),
+                .watchEvent(
+                    WatchEvent(
+                        object: object, cookie: 2, kind: .notification(1, notifier: 3, payload: Bytes("payload")))),
+                .watchEvent(WatchEvent(object: object, cookie: 2, kind: .disconnected(errno: 2))),
                 .heartbeat(Heartbeat(isReply: true, stamp: 1, epoch: Epoch(2), lease: 3)),
                 .operationReply(OperationReply(number: 1, outcome: .misdirected(Epoch(9)))),
                 .operationReply(
@@ -99,6 +118,9 @@ import Wire
             [.writeFull(data: half), .write(offset: 0, data: half)],
             [.getOmap(keys: [Bytes](repeating: long, count: 1025))],
             [.removeOmap(keys: [Bytes](repeating: long, count: 1025))],
+            [.append(data: half), .compareExtent(offset: 0, data: half)],
+            [.writeSame(offset: 0, length: 40 << 20, data: Bytes("a"))],
+            [.sparseRead(offset: 0, length: 32 << 20), .call(ClassCall("a", "b", input: .empty, changes: false))],
         ]
         for steps in excessive {
             let request = OperationRequest(
@@ -112,6 +134,42 @@ import Wire
             let bytes = message.encoded
             #expect(try Message(decoding: bytes).encoded == bytes, "\(message)")
         }
+    }
+
+    /// What stands inside outputs of requests is decoded by clients: it is bounded like any message.
+    @Test func damagedOutputsAreErrorsOrOtherOutputs() throws {
+        let seed = ProcessInfo.processInfo.environment["NACRE_SEED"].flatMap { UInt64($0) } ?? 1
+        var random = SplitMix(state: seed)
+        var lock = ObjectLock.State()
+        lock.kind = .shared
+        lock.holders = [ObjectLock.Holder(client: 1, cookie: "c", expires: 2, name: "n", description: "d")]
+        let sparse = SparseData(Bytes(repeating: 1, count: 300), at: 4000)
+        var result = NotifyResult()
+        result.answers = [NotifyResult.Answer(client: 1, cookie: 2, payload: Bytes("p"))]
+        result.missed = [Watcher(client: 3, cookie: 4, name: "w", timeoutMilliseconds: 5)]
+        let status = ObjectStatus(size: 1, version: v(2), modified: 3)
+        #expect(try ObjectLock.State(decoding: lock.encoded) == lock)
+        #expect(try SparseData(decoding: sparse.encoded) == sparse)
+        #expect(try NotifyResult(decoding: result.encoded) == result)
+        #expect(try ObjectStatus(decoding: status.encoded) == status)
+        var errors = 0
+        for bytes in [lock.encoded, sparse.encoded, result.encoded, status.encoded].map(\.array) {
+            for _ in 0..<1000 {
+                var damaged = Array(
+                    bytes.prefix(random.next() % 4 == 0 ? Int.random(in: 0...bytes.count, using: &random) : bytes.count)
+                )
+                for _ in 0..<Int.random(in: 1...4, using: &random) where !damaged.isEmpty {
+                    damaged[Int.random(in: 0..<damaged.count, using: &random)] = UInt8.random(
+                        in: 0...255, using: &random)
+                }
+                let output = Bytes(damaged)
+                if (try? ObjectLock.State(decoding: output)) == nil { errors += 1 }
+                if (try? SparseData(decoding: output)) == nil { errors += 1 }
+                if (try? NotifyResult(decoding: output)) == nil { errors += 1 }
+                if (try? ObjectStatus(decoding: output)) == nil { errors += 1 }
+            }
+        }
+        #expect(errors > 1000, "seed \(seed): damage hardly ever noticed")
     }
 
     /// Whatever is done to a message, decoding ends with a message or an error.

@@ -56,6 +56,35 @@ import Wire
         #expect(story.lines == ["1 → osd.1 @1", "1 → osd.1 @4"])
     }
 
+    /// A blocklisted client does nothing any more, however it learns it, and also when its entry is over.
+    @Test(arguments: [false, true]) func aFencedClientFailsEverythingForGood(isToldByMap: Bool) {
+        let story = Story()
+        for name in ["a", "b"] { story.submit(name) }
+        if isToldByMap {
+            story.map { $0.blocklist = [1] }
+        } else {
+            story.reply(2, from: 1, errno: 108)
+        }
+        story.submit("c")
+        // What was under way may still be answered; nobody waits for it.
+        story.reply(1, from: 1)
+        story.map { $0.blocklist = [] }
+        story.submit("d")
+        #expect(story.objecter.isFenced && story.objecter.inFlight == 0)
+        #expect(
+            story.lines == [
+                "1 → osd.1 @1", "2 → osd.1 @1", "done 1: 108", "done 2: 108", "done 3: 108", "done 4: 108",
+            ])
+    }
+
+    @Test func someoneElsesEntryFencesNobody() {
+        let story = Story()
+        story.submit("a")
+        story.map { $0.blocklist = [2] }
+        story.reply(1, from: 1)
+        #expect(story.lines == ["1 → osd.1 @1", "done 1: 0"])
+    }
+
     @Test func sessionResetResendsInOrder() {
         let story = Story()
         story.submit("a")

@@ -62,6 +62,62 @@ import RBD
         #expect(stops >= 12)
     }
 
+    /// A removal that is refused has changed nothing, wherever it stops.
+    @Test func anInterruptedRemovalOfAnImageInUseLeavesItOpen() async throws {
+        let stops = try await forEveryStop(
+            prepare: { bench in
+                _ = try await bench.images.create("x", size: ByteCount(1 << 30))
+                _ = try await bench.images.watch("x", cookie: 3)
+            },
+            interrupt: { bench in
+                do { try await bench.images.remove("x") } catch let error as RBDError where error.errno == 16 {}
+            },
+            then: { bench, comment in
+                let info = try await bench.images.info("x")
+                let header = bench.pool.objects.object("rbd_header.\(info.id)")
+                #expect(header?.omap[ImageNaming.removing] == nil && header?.watchers.count == 1, "\(comment)")
+            })
+        #expect(stops >= 4)
+    }
+
+    /// Someone opens the image before any request of its removal: either has it, and never both.
+    @Test func anImageIsOpenedOrRemoved() async throws {
+        var outcomes: Set<Bool> = []
+        for request in 0..<8 {
+            let bench = ImageBench()
+            _ = try await bench.images.create("x", size: ByteCount(1 << 30))
+            let isOpen = Mutex(false)
+            bench.pool.interpose(before: request) {
+                let opened = (try? await bench.images.watch("x", cookie: 3)) != nil
+                isOpen.withLock { $0 = opened }
+            }
+            let isRemoved = (try? await bench.images.remove("x")) != nil
+            bench.pool.begin()
+            #expect(isRemoved != isOpen.withLock { $0 }, "before request \(request)")
+            if !isRemoved { #expect((try? await bench.images.info("x")) != nil, "before request \(request)") }
+            outcomes.insert(isRemoved)
+        }
+        #expect(outcomes == [true, false])
+    }
+
+    /// What hinders the opening comes before any of its requests: no watch is left that would keep others waiting.
+    @Test func aFailedOpeningLeavesNoWatch() async throws {
+        var failures = 0
+        for request in 0..<8 {
+            let bench = ImageBench()
+            let info = try await bench.images.create("x", size: ByteCount(1 << 30))
+            bench.pool.interpose(before: request) {
+                _ = try? await bench.pool.perform([.remove], on: ImageNaming.idObject("x"))
+            }
+            let isOpen = (try? await bench.images.watch("x", cookie: 3)) != nil
+            bench.pool.begin()
+            if !isOpen { failures += 1 }
+            let watchers = bench.pool.objects.object("rbd_header.\(info.id)")?.watchers ?? []
+            #expect(watchers.isEmpty == !isOpen, "before request \(request)")
+        }
+        #expect(failures >= 4)
+    }
+
     @Test func createAfterAnInterruptedRemovalNeverShowsOldData() async throws {
         _ = try await forEveryStop(
             prepare: { bench in

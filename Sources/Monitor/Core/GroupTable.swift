@@ -63,6 +63,8 @@ struct ClusterView {
     let map: OSDMap
     let groups: GroupTable
     let watch: OSDWatch
+    /// The time of day, in seconds since 1970.
+    let wallSeconds: UInt64
 
     /// How a group is, as far as the monitor knows.
     struct GroupState {

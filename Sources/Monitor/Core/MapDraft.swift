@@ -57,6 +57,12 @@ struct MapDraft {
         increment.exceptions.gather(changes)
     }
 
+    /// Blocklists a run of a client until a second of the monitors' clock; 0 takes it from the list.
+    mutating func blocklist(_ client: UInt64, until end: UInt64) {
+        map.blocklist[client] = end == 0 ? nil : end
+        increment.blocklist[client] = end
+    }
+
     /// Adds a pool under the next number.
     mutating func add(_ pool: Pool) {
         precondition(pool.id == map.nextPool, "pool \(pool.id) does not have the next number")

@@ -18,11 +18,11 @@ extension MonitorCore {
         guard sessions[session] != nil else { return true }
         if draft.settled.contains(boot.id) { return false }
         guard var record = draft.map.osds[boot.id] else {
-            environment.note("\(boot.id) (\(boot.uuid)) boots and is not in the map: register it with `osd new`")
+            refuse(boot, "the map has no \(boot.id): register its disk \(boot.uuid) with `osd new`", session)
             return true
         }
         guard record.uuid == boot.uuid else {
-            environment.note("\(boot.id) boots with disk \(boot.uuid), the map says \(record.uuid): refused")
+            refuse(boot, "the map gives \(boot.id) to the disk \(record.uuid), and this is \(boot.uuid)", session)
             return true
         }
         if record.isUp, record.incarnation == boot.incarnation { return true }
@@ -43,6 +43,12 @@ extension MonitorCore {
         draft.settle(boot.id, record)
         environment.note("\(boot.id) is up in epoch \(draft.epoch) at \(boot.endpoint)")
         return true
+    }
+
+    /// An OSD that cannot come up is told so: it would wait for ever.
+    private func refuse(_ boot: OSDBoot, _ reason: String, _ session: PeerSession) {
+        environment.note("the boot of \(boot.id) is refused: \(reason)")
+        environment.send(.bootRefused(reason), to: session)
     }
 
     /// Gives a group the temporary acting set that its primary asks for. The primary asks again if the map has moved on.

@@ -37,6 +37,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         /// Down for too long.
         case out(OSDID, incarnation: UInt64)
         case acting(OSDID, incarnation: UInt64, ActingRequest)
+        /// The time of entries in the blocklist is over.
+        case forgive
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -109,7 +111,9 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             guard session.peer.osd == failure.reporter else {
                 return refuse(session, "a report of \(failure.reporter)")
             }
-            guard map.isUp(failure.reporter), failure.target != failure.reporter else { return }
+            guard let reporter = map.osds[failure.reporter], reporter.isUp, failure.target != failure.reporter,
+                session.osdRun.map({ $0 == reporter.incarnation }) ?? true
+            else { return }
             take(failure)
         case .failureWithdrawn(let failure):
             guard session.peer.osd == failure.reporter else {
@@ -134,7 +138,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             }
             take(statistics, from: id)
         case .command(let request): execute(request, from: id)
-        case .maps, .commandReply: refuse(session, "what only monitors say")
+        case .maps, .commandReply, .bootRefused: refuse(session, "what only monitors say")
         }
     }
 
@@ -158,6 +162,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         for osd in watch.downTooLong(map, now: now, after: times.downOut) {
             enqueue(.out(osd.id, incarnation: osd.incarnation))
         }
+        let wall = environment.wallSeconds
+        if map.blocklist.contains(where: { $0.value <= wall }) { enqueue(.forgive) }
         proposeWaiting()
         for id in sessions.behind(map.epoch) { tell(id) }
     }
@@ -203,6 +209,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting.contains { if case .out(osd, incarnation) = $0 { true } else { false } }
         case .acting(let osd, let incarnation, let request):
             waiting.contains { if case .acting(osd, incarnation, request) = $0 { true } else { false } }
+        case .forgive: waiting.contains { if case .forgive = $0 { true } else { false } }
         case .alive(let osd, let incarnation, let epoch):
             waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
@@ -260,6 +267,10 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             return true
         case .acting(let osd, let incarnation, let request):
             judgeActing(request, by: osd, incarnation, &draft)
+            return true
+        case .forgive:
+            let wall = environment.wallSeconds
+            for (client, end) in draft.map.blocklist where end <= wall { draft.blocklist(client, until: 0) }
             return true
         case .alive(let osd, let incarnation, let epoch):
             // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.
@@ -331,7 +342,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
 
     /// What commands may look at.
     var view: ClusterView {
-        ClusterView(identity: identity, map: map, groups: groups, watch: watch)
+        ClusterView(
+            identity: identity, map: map, groups: groups, watch: watch, wallSeconds: environment.wallSeconds)
     }
 }
 

@@ -48,6 +48,8 @@ public struct MonitorPeer: Hashable, Sendable {
 public protocol MonitorEnvironment: AnyObject {
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
+    /// The time of day, in seconds since 1970.
+    var wallSeconds: UInt64 { get }
 
     /// Sends to a session; what is sent to one that is gone is dropped.
     func send(_ message: MonitorMessage, to session: PeerSession)

@@ -1,5 +1,6 @@
 import ClusterMap
 import Dispatch
+import Glibc
 import Logging
 import Messenger
 import NIOCore
@@ -82,6 +83,8 @@ final class MonitorShell {
 
 extension MonitorShell: MonitorEnvironment {
     var nowMilliseconds: UInt64 { DispatchTime.now().uptimeNanoseconds / 1_000_000 }
+
+    var wallSeconds: UInt64 { UInt64(max(0, time(nil))) }
 
     func send(_ message: MonitorMessage, to session: PeerSession) {
         messenger?.send(.monitor(message), to: SessionID(rawValue: session.rawValue))

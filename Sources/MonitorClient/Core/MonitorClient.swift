@@ -149,6 +149,7 @@ public final class MonitorClient<Environment: MonitorClientEnvironment> {
         switch message {
         case .maps(let update): follow(update)
         case .commandReply(let reply): end(reply.number, .success(reply))
+        case .bootRefused(let reason): environment.bootRefused(reason)
         case .subscribe, .boot, .failure, .failureWithdrawn, .alive, .acting, .statistics, .leaving, .command:
             failed("monitor at \(monitors[current]) sent what only monitors receive")
         }
@@ -252,7 +253,10 @@ public final class MonitorClient<Environment: MonitorClientEnvironment> {
             case .wrongEpoch(let have, let increment):
                 return fetchWhole("increment \(increment) does not follow map \(have)")
             case .wrongResult(let epoch):
-                return fetchWhole("increment \(epoch) makes another map here than at the monitor")
+                let reason = "increment \(epoch) makes another map here than at the monitor"
+                // One who has gone through every epoch cannot take back what followed from a wrong one.
+                guard !environment.mapHasParted(reason) else { return }
+                return fetchWhole(reason)
             }
         }
         self.map = next

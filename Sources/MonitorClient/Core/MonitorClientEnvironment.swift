@@ -20,8 +20,20 @@ public protocol MonitorClientEnvironment: AnyObject, SendableMetatype {
     func monitorReachable(_ isReachable: Bool)
     /// The end of a command, once for each.
     func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>)
+    /// The monitor refuses the boot that was announced, for this reason; only OSDs boot.
+    func bootRefused(_ reason: String)
+    /// The map here is another than the monitor's of the same epoch. True when the owner ends for that reason; otherwise the
+    /// whole map is fetched.
+    func mapHasParted(_ reason: String) -> Bool
     /// One line for the log: a monitor that cannot be used, and why.
     func report(_ line: String)
+}
+
+extension MonitorClientEnvironment {
+    /// Clients do not boot.
+    public func bootRefused(_ reason: String) {}
+    /// A client goes on with the whole map.
+    public func mapHasParted(_ reason: String) -> Bool { false }
 }
 
 /// A timer of a `MonitorClient`.

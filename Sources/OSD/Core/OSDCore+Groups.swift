@@ -9,6 +9,16 @@ extension OSDCore: GroupEnvironment {
 
     public var nowMilliseconds: UInt64 { environment.nowMilliseconds }
 
+    public var wallNanoseconds: UInt64 { environment.wallNanoseconds }
+
+    public var classes: ObjectClasses { ObjectClasses.standard }
+
+    public func isBlocklisted(_ client: UInt64) -> Bool { map?.blocklist[client] != nil }
+
+    public func tell(_ event: WatchEvent, to client: ClientHandle) {
+        environment.send(Message.watchEvent(event).encoded, to: PeerSession(number: client.session))
+    }
+
     public var isFull: Bool { !environment.store.canAccept(OSDLimits.headroom, as: .client) }
 
     public func requestUpThru(_ epoch: Epoch) { wantUpThru(epoch) }
@@ -55,6 +65,10 @@ extension OSDCore: GroupEnvironment {
 
     public func size(of object: ObjectID) -> UInt64? {
         ask { () throws(StoreError) in try environment.store.stat(object) }
+    }
+
+    public func extents(of object: ObjectID, offset: UInt64, length: UInt64) -> [Range<UInt64>] {
+        ask { () throws(StoreError) in try environment.store.extents(object, offset: offset, length: length) } ?? []
     }
 
     public func attribute(_ name: String, of object: ObjectID) -> Bytes? {

@@ -21,6 +21,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The newest map.
     public private(set) var map: OSDMap?
+    /// Whether that map blocklists anyone: asked with every request.
+    public private(set) var hasBlocklist = false
     typealias Group = PlacementGroup<OSDCore<Environment>>
     var groups: [Group] = []
     var slots: [PGID: GroupSlot] = [:]
@@ -110,12 +112,14 @@ public final class OSDCore<Environment: OSDEnvironment> {
             map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
         if let before = map { strikeLost(before, next) }
         map = next
+        hasBlocklist = !next.blocklist.isEmpty
         for pool in next.poolsInOrder {
             for (group, placement) in zip(pool.groups, next.placements(of: pool)) {
                 let upThru = placement.primary.flatMap { next.osds[$0]?.upThru } ?? .none
                 follow(group, pool, placement, upThru, at: next.epoch)
             }
         }
+        if isServing, let reason = deposition { return environment.stop(because: reason) }
         if !isServing, isUpInMap { beginService() }
         sayAlive()
         updateSessions(next)
@@ -128,6 +132,13 @@ public final class OSDCore<Environment: OSDEnvironment> {
         where next.osds[osd]?.uuid != record.uuid || next.osds[osd]?.lostAt != record.lostAt {
             for group in groups { group.strike(osd) }
         }
+    }
+
+    /// Why this run of the OSD, which was up once, can never be again.
+    private var deposition: String? {
+        guard let record = map?.osds[id], record.uuid == uuid else { return "\(id) was removed from the map" }
+        guard record.isUp, record.incarnation != incarnation else { return nil }
+        return "another process has come up as \(id) with the disk \(uuid): one of the two is a copy, keep one"
     }
 
     var isUpInMap: Bool {
@@ -230,7 +241,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         case .heartbeat(let heartbeat):
             guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
             received(heartbeat, from: osd, on: session)
-        case .operationReply, .monitor:
+        case .operationReply, .monitor, .watchEvent:
             environment.note("\(id): dropped a message that is not for an OSD")
         }
     }
@@ -303,7 +314,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func tick() {
         let now = environment.nowMilliseconds
         heartbeatTick()
-        for group in groups { group.leaseTick() }
+        for group in groups {
+            group.leaseTick()
+            group.watchTick()
+        }
         if map != nil, !isUpInMap, !hasLeft, lastBoot.map({ now - $0 >= OSDLimits.bootInterval }) ?? true {
             lastBoot = now
             environment.tellMonitor(
@@ -318,6 +332,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
+            environment.store.lookForSpace()
             environment.tellMonitor(.statistics(statistics))
         }
     }

@@ -18,6 +18,8 @@ public protocol OSDEnvironment: AnyObject {
     var tuning: GroupTuning { get }
     /// A monotonic clock.
     var nowMilliseconds: UInt64 { get }
+    /// The time of day, in nanoseconds since 1970.
+    var wallNanoseconds: UInt64 { get }
 
     /// Sends an encoded message; a session that is gone swallows it.
     func send(_ payload: Bytes, to session: PeerSession)
@@ -79,6 +81,8 @@ public enum OSDLimits {
     public static let busyOperations = 20
     /// Milliseconds between two looks of the groups at what may have been lost.
     public static let groupTick: UInt64 = 1000
+    /// Seconds that a new OSD looks for a monitor before it gives up; a busy machine takes its time to start one.
+    public static let registrationSeconds: Int64 = 60
     /// Bytes of client data that must fit besides what is in flight, or the OSD counts as full.
     public static let headroom = 4 << 20
 }

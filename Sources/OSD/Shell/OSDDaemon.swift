@@ -158,7 +158,7 @@ public final class OSDDaemon: Sendable {
         let connection = try await MonitorConnection(
             monitors: configuration.monitors, identity: identity, on: loop, logger: logger)
         do {
-            let map = try await connection.map(timeout: .seconds(10))
+            let map = try await connection.map(timeout: .seconds(OSDLimits.registrationSeconds))
             let reply = try await connection.command(
                 words: ["osd", "new"],
                 arguments: [

@@ -1,5 +1,6 @@
 import ClusterMap
 import Dispatch
+import Glibc
 import KeyValueStore
 import Logging
 import Messenger
@@ -83,6 +84,12 @@ final class OSDShell {
 
 extension OSDShell: OSDEnvironment {
     var nowMilliseconds: UInt64 { DispatchTime.now().uptimeNanoseconds / 1_000_000 }
+
+    var wallNanoseconds: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return UInt64(max(0, time.tv_sec)) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
 
     func send(_ payload: Bytes, to session: PeerSession) {
         messenger.send(payload, to: SessionID(rawValue: session.number))
@@ -173,6 +180,13 @@ extension OSDShell: MonitorClientEnvironment {
 
     func monitorReachable(_ isReachable: Bool) {
         if isReachable { core.monitorFound() }
+    }
+
+    func bootRefused(_ reason: String) { stop(because: reason) }
+
+    func mapHasParted(_ reason: String) -> Bool {
+        stop(because: "\(reason): start it again, to go through every epoch anew")
+        return true
     }
 
     func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {}

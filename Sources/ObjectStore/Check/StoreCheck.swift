@@ -68,7 +68,7 @@ public struct StoreContents: Hashable, Sendable, Codable {
 ///
 /// The journal is replayed first, as at every start: until then the keys do not say what the store contains. Nothing else
 /// is written. Needs memory for every object and eight bytes for every unit.
-struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
+package struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     private struct Owner {
         var id: ObjectID
         var size: UInt64
@@ -78,7 +78,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     private let device: Device
     private let keys: Keys
     private let report: (StoreFinding) -> Void
-    private(set) var contents = StoreContents()
+    package private(set) var contents = StoreContents()
     private var superblock: Superblock
     private var owners: [UInt64: Owner] = [:]
     /// The number of the object that each unit belongs to; 0 for none. No object has the number 0.
@@ -92,7 +92,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     private let buffer = BlockBuffer(count: StoreLimits.unitSize)
 
     /// Finds the superblock; throws when there is none.
-    init(device: Device, keys: Keys, report: @escaping (StoreFinding) -> Void) throws(StoreError) {
+    package init(device: Device, keys: Keys, report: @escaping (StoreFinding) -> Void) throws(StoreError) {
         self.device = device
         self.keys = keys
         self.report = report
@@ -100,7 +100,7 @@ struct StoreCheck<Device: BlockDevice, Keys: KeyValueStore> {
     }
 
     /// Checks; `progress` hears the share that is done. Throws when the journal is damaged or the metadata store fails.
-    mutating func run(readingData: Bool, progress: (Double) -> Void) throws(StoreError) {
+    package mutating func run(readingData: Bool, progress: (Double) -> Void) throws(StoreError) {
         checkSuperblocks()
         var replay = Replay(device: device, keys: keys, superblock: superblock)
         superblock = try replay.run()

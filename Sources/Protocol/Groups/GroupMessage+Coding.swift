@@ -180,9 +180,7 @@ extension ObjectPart {
         offset = try reader.readU64()
         data = try reader.readBytes(atMost: GroupLimits.partSize)
         attributes = try reader.readArray(atMost: StorageLimits.operations) { r throws(WireError) in
-            Attribute(
-                try r.readString(atMost: StorageLimits.attributeName),
-                try r.readBytes(atMost: StorageLimits.attributeValue))
+            try Attribute(from: &r)
         }
         omap = try reader.readArray(atMost: GroupLimits.partEntries) { r throws(WireError) in try KeyValue(from: &r) }
         try StorageLimits.check(offset: size, length: 0)
@@ -199,10 +197,7 @@ extension ObjectPart {
         writer.writeU64(size)
         writer.writeU64(offset)
         writer.writeBytes(data)
-        writer.writeArray(attributes) { w, attribute in
-            w.writeString(attribute.name)
-            w.writeBytes(attribute.value)
-        }
+        writer.writeArray(attributes) { $1.encode(into: &$0) }
         writer.writeArray(omap) { $1.encode(into: &$0) }
     }
 }

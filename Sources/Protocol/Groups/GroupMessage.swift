@@ -122,6 +122,16 @@ public struct Attribute: Hashable, Sendable {
         self.name = name
         self.value = value
     }
+
+    public init(from reader: inout ByteReader) throws(WireError) {
+        name = try reader.readString(atMost: StorageLimits.attributeName)
+        value = try reader.readBytes(atMost: StorageLimits.attributeValue)
+    }
+
+    public func encode(into writer: inout ByteWriter) {
+        writer.writeString(name)
+        writer.writeBytes(value)
+    }
 }
 
 /// An object and the version a member has of it.
@@ -179,6 +189,12 @@ public enum GroupLimits {
     public static let partMetadata = 4 << 20
     /// Requests that wait for a group to serve; further ones are told to try again.
     public static let waitingRequests = 16384
+    /// Ranges that one call of an object class may read.
+    public static let classReads = 16
+    /// Notifications of a group that not everyone has answered.
+    public static let notifications = 1024
+    /// Milliseconds that a notification waits when it does not say how long.
+    public static let notifyMilliseconds: UInt32 = 30_000
     /// Pushes and pulls a group has under way at once.
     public static let recoveriesInFlight = 4
 }

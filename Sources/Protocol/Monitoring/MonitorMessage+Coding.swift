@@ -4,7 +4,7 @@ import Wire
 extension MonitorMessage {
     private enum Tag: UInt8 {
         case subscribe = 1, maps, boot, failure, statistics, leaving, command, commandReply, alive, acting,
-            failureWithdrawn
+            failureWithdrawn, bootRefused
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -19,6 +19,9 @@ extension MonitorMessage {
         case .boot(let boot):
             tag(.boot, &writer)
             boot.encode(into: &writer)
+        case .bootRefused(let reason):
+            tag(.bootRefused, &writer)
+            writer.writeString(reason)
         case .failure(let failure):
             tag(.failure, &writer)
             failure.encode(into: &writer)
@@ -58,6 +61,7 @@ extension MonitorMessage {
         case .subscribe: self = .subscribe(have: Epoch(try reader.readU32()))
         case .maps: self = .maps(try MapUpdate(from: &reader))
         case .boot: self = .boot(try OSDBoot(from: &reader))
+        case .bootRefused: self = .bootRefused(try reader.readString(atMost: MonitorLimits.word))
         case .failure: self = .failure(try OSDFailure(from: &reader))
         case .failureWithdrawn: self = .failureWithdrawn(try OSDFailure(from: &reader))
         case .statistics: self = .statistics(try OSDStatistics(from: &reader))

@@ -9,6 +9,8 @@ public enum MonitorMessage: Sendable {
     case maps(MapUpdate)
     /// OSD → monitor: I am up. Answered by a map that says so.
     case boot(OSDBoot)
+    /// Monitor → OSD: the boot comes to nothing, for this reason, until an administrator does something.
+    case bootRefused(String)
     /// OSD → monitor: this peer's process does not answer.
     case failure(OSDFailure)
     /// OSD → monitor: the peer that was reported answers again.

@@ -5,6 +5,9 @@ extension ObjectOperation {
         case read = 1, stat, getAttribute, getOmap, listOmap, listWatchers, assertExists, compareOmap
         case create, write, writeFull, zero, truncate, remove, setAttribute, setOmap, removeOmap, watch, unwatch
         case listObjects
+        case sparseRead, getAttributes, compareAttribute, compareExtent, assertVersion, assertUnwatched
+        case append, writeSame, removeAttribute, clearOmap, call, notify, acknowledge
+        case removeOmapRange
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -72,6 +75,60 @@ extension ObjectOperation {
             writer.writeOptional(after) { $1.encode(into: &$0) }
             writer.writeBytes(prefix)
             writer.writeU32(limit)
+        default: encodeRarer(into: &writer)
+        }
+    }
+
+    private func encodeRarer(into writer: inout ByteWriter) {
+        func tag(_ tag: Tag, _ writer: inout ByteWriter) { writer.writeU8(tag.rawValue) }
+        switch self {
+        case .sparseRead(let offset, let length):
+            tag(.sparseRead, &writer)
+            writer.writeU64(offset)
+            writer.writeU32(length)
+        case .getAttributes: tag(.getAttributes, &writer)
+        case .compareAttribute(let name, let comparison, let value):
+            tag(.compareAttribute, &writer)
+            writer.writeString(name)
+            writer.writeU8(comparison.rawValue)
+            value.encode(into: &writer)
+        case .compareExtent(let offset, let data):
+            tag(.compareExtent, &writer)
+            writer.writeU64(offset)
+            writer.writeBytes(data)
+        case .assertVersion(let version):
+            tag(.assertVersion, &writer)
+            version.encode(into: &writer)
+        case .assertUnwatched: tag(.assertUnwatched, &writer)
+        case .append(let data):
+            tag(.append, &writer)
+            writer.writeBytes(data)
+        case .writeSame(let offset, let length, let data):
+            tag(.writeSame, &writer)
+            writer.writeU64(offset)
+            writer.writeU64(length)
+            writer.writeBytes(data)
+        case .removeAttribute(let name):
+            tag(.removeAttribute, &writer)
+            writer.writeString(name)
+        case .removeOmapRange(let from, let to):
+            tag(.removeOmapRange, &writer)
+            writer.writeBytes(from)
+            writer.writeOptional(to) { $0.writeBytes($1) }
+        case .clearOmap: tag(.clearOmap, &writer)
+        case .call(let call):
+            tag(.call, &writer)
+            call.encode(into: &writer)
+        case .notify(let payload, let timeout):
+            tag(.notify, &writer)
+            writer.writeBytes(payload)
+            writer.writeU32(timeout)
+        case .acknowledge(let notification, let cookie, let payload):
+            tag(.acknowledge, &writer)
+            writer.writeU64(notification)
+            writer.writeU64(cookie)
+            writer.writeBytes(payload)
+        default: preconditionFailure("\(self) is encoded before")
         }
     }
 
@@ -80,11 +137,7 @@ extension ObjectOperation {
         guard let tag = Tag(rawValue: raw) else { throw WireError("unknown object operation \(raw)") }
         switch tag {
         case .read:
-            let (offset, length) = (try reader.readU64(), try reader.readU32())
-            guard length <= OperationLimits.readSize else {
-                throw WireError("a read of \(length) bytes is over the limit of \(OperationLimits.readSize)")
-            }
-            try StorageLimits.check(offset: offset, length: UInt64(length))
+            let (offset, length) = try Self.range(from: &reader)
             self = .read(offset: offset, length: length)
         case .stat: self = .stat
         case .getAttribute: self = .getAttribute(name: try reader.readString(atMost: StorageLimits.attributeName))
@@ -101,8 +154,66 @@ extension ObjectOperation {
                 try r.readBytes(atMost: StorageLimits.omapValue)
             }
             self = .compareOmap(key: key, expected: expected)
+        case .sparseRead, .getAttributes, .compareAttribute, .compareExtent, .assertVersion, .assertUnwatched, .append,
+            .writeSame, .removeAttribute, .removeOmapRange, .clearOmap, .call, .notify, .acknowledge:
+            self = try Self.rarer(tag, from: &reader)
         default: self = try Self.change(tag, from: &reader)
         }
+    }
+
+    private static func rarer(_ tag: Tag, from reader: inout ByteReader) throws(WireError) -> ObjectOperation {
+        switch tag {
+        case .sparseRead:
+            let (offset, length) = try range(from: &reader)
+            return .sparseRead(offset: offset, length: length)
+        case .getAttributes: return .getAttributes
+        case .compareAttribute:
+            let name = try reader.readString(atMost: StorageLimits.attributeName)
+            let raw = try reader.readU8()
+            guard let comparison = Comparison(rawValue: raw) else { throw WireError("unknown comparison \(raw)") }
+            return .compareAttribute(name: name, comparison, value: try AttributeOperand(from: &reader))
+        case .compareExtent:
+            let offset = try reader.readU64()
+            let data = try reader.readBytes(atMost: StorageLimits.writeSize)
+            try StorageLimits.check(offset: offset, length: UInt64(data.count))
+            return .compareExtent(offset: offset, data: data)
+        case .assertVersion: return .assertVersion(try Version(from: &reader))
+        case .assertUnwatched: return .assertUnwatched
+        case .append: return .append(data: try reader.readBytes(atMost: StorageLimits.writeSize))
+        case .writeSame:
+            let (offset, length) = (try reader.readU64(), try reader.readU64())
+            try StorageLimits.check(offset: offset, length: length)
+            return .writeSame(
+                offset: offset, length: length, data: try reader.readBytes(atMost: StorageLimits.writeSize))
+        case .removeAttribute:
+            return .removeAttribute(name: try reader.readString(atMost: StorageLimits.attributeName))
+        case .removeOmapRange:
+            let from = try reader.readBytes(atMost: StorageLimits.omapKey)
+            let to = try reader.readOptional { r throws(WireError) in try r.readBytes(atMost: StorageLimits.omapKey) }
+            return .removeOmapRange(from: from, to: to)
+        case .clearOmap: return .clearOmap
+        case .call: return .call(try ClassCall(from: &reader))
+        case .notify:
+            let payload = try reader.readBytes(atMost: OperationLimits.notification)
+            return .notify(
+                payload: payload, timeoutMilliseconds: min(try reader.readU32(), OperationLimits.notifyMilliseconds))
+        case .acknowledge:
+            let (notification, cookie) = (try reader.readU64(), try reader.readU64())
+            return .acknowledge(
+                notification: notification, cookie: cookie,
+                payload: try reader.readBytes(atMost: OperationLimits.notification))
+        default: preconditionFailure("\(tag) is decoded elsewhere")
+        }
+    }
+
+    /// What a read asks for.
+    private static func range(from reader: inout ByteReader) throws(WireError) -> (offset: UInt64, length: UInt32) {
+        let (offset, length) = (try reader.readU64(), try reader.readU32())
+        guard length <= OperationLimits.readSize else {
+            throw WireError("a read of \(length) bytes is over the limit of \(OperationLimits.readSize)")
+        }
+        try StorageLimits.check(offset: offset, length: UInt64(length))
+        return (offset, length)
     }
 
     private static func keys(from reader: inout ByteReader) throws(WireError) -> [Bytes] {
@@ -146,7 +257,7 @@ extension ObjectOperation {
             let prefix = try reader.readBytes(atMost: ObjectName.limit)
             return .listObjects(
                 after: after, prefix: prefix, limit: min(try reader.readU32(), OperationLimits.listing))
-        case .read, .stat, .getAttribute, .getOmap, .listOmap, .listWatchers, .assertExists, .compareOmap:
+        default:
             preconditionFailure("\(tag) is decoded before")
         }
     }

@@ -69,8 +69,14 @@ public struct OperationRequest: Sendable {
         var (data, asked, keys) = (0, 0, 0)
         for step in steps {
             switch step {
-            case .write(_, let bytes), .writeFull(let bytes): data += bytes.count
-            case .read(_, let length): asked += Int(length)
+            case .write(_, let bytes), .writeFull(let bytes), .append(let bytes), .compareExtent(_, let bytes):
+                data += bytes.count
+            case .writeSame(_, let length, _): data += Int(clamping: length)
+            case .call(let call):
+                data += call.input.count
+                asked += OperationLimits.classData
+            case .read(_, let length), .sparseRead(_, let length): asked += Int(length)
+            case .removeOmapRange(let from, let to): keys += from.count + (to?.count ?? 0)
             case .getOmap(let names), .removeOmap(let names): keys += names.reduce(0) { $0 + $1.count }
             default: break
             }

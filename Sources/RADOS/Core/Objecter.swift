@@ -39,6 +39,9 @@ public final class Objecter<Environment: ObjecterEnvironment> {
     private var nextNumber: UInt64 = 1
     private var backlog: Deque<Submission> = []
     private var bytesInFlight = 0
+    /// True from when a map, or an OSD, has said that this run of the client is blocklisted. For ever, also when the entry's
+    /// time is over: others have gone on without it meanwhile, and what it still has in mind may be overtaken.
+    public private(set) var isFenced = false
 
     /// `client` is drawn at random by the caller, never 0.
     public init(client: UInt64, environment: Environment) {
@@ -144,6 +147,7 @@ public final class Objecter<Environment: ObjecterEnvironment> {
         let old = map?.epoch ?? .none
         guard newMap.epoch > old else { return }
         map = newMap
+        if newMap.isBlocklisted(client) { return fence() }
         // After a gap an interval may have come and gone unseen, so everything is taken for forgotten.
         let sawAll = newMap.epoch == old.next
         var failed: [RequestToken] = []
@@ -185,6 +189,8 @@ public final class Objecter<Environment: ObjecterEnvironment> {
             pools[pool].groups[seed].isRefused = true
             markUnsent(pool, seed)
             environment.wantRetry()
+        case .done(Errno.blocklisted):
+            fence()
         case .done:
             let token = requests[index].token
             remove(slot)
@@ -204,9 +210,22 @@ public final class Objecter<Environment: ObjecterEnvironment> {
         }
     }
 
+    /// Ends everything with ESHUTDOWN: what was sent may or may not have been done, what follows will not be.
+    private func fence() {
+        isFenced = true
+        let sent = slots.values.sorted { requests[Int($0)].number < requests[Int($1)].number }
+        let tokens = sent.map { requests[Int($0)].token } + backlog.map(\.token)
+        for slot in sent { remove(slot) }
+        backlog.removeAll()
+        for token in tokens { environment.completed(token, Self.failure(Errno.blocklisted)) }
+    }
+
     // MARK: Taking requests
 
     private func take(_ submission: Submission) {
+        guard !isFenced else {
+            return environment.completed(submission.token, Self.failure(Errno.blocklisted))
+        }
         if backlog.isEmpty, isWithinLimits(submission.cost) { return admit(submission) }
         guard backlog.count < ClientLimits.requestsWaiting else {
             return environment.completed(submission.token, Self.failure(Errno.tryAgain))
@@ -417,8 +436,10 @@ public final class Objecter<Environment: ObjecterEnvironment> {
         var cost = smallCost
         for step in steps {
             switch step {
-            case .write(_, let data), .writeFull(let data): cost += data.count
-            case .read(_, let length): cost += Int(length)
+            case .write(_, let data), .writeFull(let data), .append(let data), .compareExtent(_, let data):
+                cost += data.count
+            case .read(_, let length), .sparseRead(_, let length): cost += Int(length)
+            case .call(let call): cost += call.input.count
             default: break
             }
         }

@@ -9,6 +9,8 @@ public protocol TargetMap {
     func pool(_ id: PoolID) -> Pool?
     /// Who serves the group. Asked once for each group in use and epoch.
     func target(of group: PGID) -> GroupTarget
+    /// Whether nothing is done any more for this run of a client.
+    func isBlocklisted(_ client: UInt64) -> Bool
     /// The hash that deals objects to groups; the same for every map.
     static func hash(of name: ObjectName) -> UInt32
 }

@@ -174,6 +174,28 @@ public final class RADOSPool: ObjectPool {
             })
     }
 
+    /// The same with so many seconds for the answer.
+    func perform(
+        _ steps: [ObjectOperation], on object: ObjectName, seconds: Int64
+    ) async throws(RADOSError) -> [Bytes] {
+        let (state, slot) = (state, slot)
+        return try await answer(
+            loop.flatSubmit {
+                state.value.perform(seconds: seconds) {
+                    state.value.objecter.submit(steps, on: object, in: slot, token: $0)
+                }
+            })
+    }
+
+    /// This run of the client, as watchers and locks name it.
+    public func client() async throws(RADOSError) -> UInt64 {
+        let state = state
+        guard let client = try? await loop.submit({ state.value.objecter.client }).get() else {
+            throw RADOSError(errno: Errno.timedOut, "the connection to the cluster was closed")
+        }
+        return client
+    }
+
     public func list(group seed: UInt32, after: ObjectID?, prefix: Bytes) async throws(RADOSError) -> ObjectListing {
         let (state, slot) = (state, slot)
         let step = ObjectOperation.listObjects(after: after, prefix: prefix, limit: OperationLimits.listing)
@@ -204,7 +226,7 @@ public final class RADOSPool: ObjectPool {
             if !reply.isAnswer, errno == Errno.noEntry {
                 throw RADOSError(errno: errno, "pool '\(name)' was removed")
             }
-            throw RADOSError(errno: errno, String(cString: strerror(errno)), isAnswer: reply.isAnswer)
+            throw RADOSError(errno: errno, RADOSError.text(errno), isAnswer: reply.isAnswer)
         }
         return reply.outputs
     }
@@ -231,6 +253,12 @@ public final class PoolChannel {
     /// on one object are done in the order of submission, over all channels of the cluster.
     public func submit(_ steps: [ObjectOperation], on object: ObjectName, token: UInt64) {
         cluster.objecter.submit(steps, on: object, in: slot, token: RequestToken(owner: owner, value: token))
+    }
+
+    /// Has `handler` hear of what happens to the watch under `cookie`, which nobody else of this client may use; nil ends
+    /// that. Notifications to watches that nobody listens to are answered without a word.
+    public func listen(cookie: UInt64, _ handler: ((WatchEvent) -> Void)?) {
+        cluster.listen(cookie: cookie, handler)
     }
 
     /// Answers that come from now on go nowhere.

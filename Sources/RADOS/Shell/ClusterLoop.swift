@@ -38,6 +38,8 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
     /// By owner of requests; the owner 0 is `promises`.
     private var receivers: ContiguousArray<(any ReplyReceiver)?> = [nil]
     private var promises: [UInt64: EventLoopPromise<OperationReply>] = [:]
+    /// Who hears of a watch, by its cookie.
+    private var listeners: [UInt64: (WatchEvent) -> Void] = [:]
     private var nextPromise: UInt64 = 1
     private var commands: [UInt64: EventLoopPromise<CommandReply>] = [:]
     private var firstMap: EventLoopPromise<Void>?
@@ -78,6 +80,7 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
         firstMap?.fail(error)
         firstMap = nil
         receivers = [nil]
+        listeners = [:]
         return messenger.shutdown()
     }
 
@@ -95,7 +98,9 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
     }
 
     /// A request whose answer is awaited; fails with `RADOSError` when none comes within the time for administration.
-    func perform(_ submit: (RequestToken) -> Void) -> EventLoopFuture<OperationReply> {
+    func perform(
+        seconds: Int64 = ClientLimits.administrativeSeconds, _ submit: (RequestToken) -> Void
+    ) -> EventLoopFuture<OperationReply> {
         guard !isStopped else {
             return loop.makeFailedFuture(
                 RADOSError(errno: Errno.timedOut, "the connection to the cluster was closed"))
@@ -104,12 +109,12 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
         let number = nextPromise
         nextPromise += 1
         promises[number] = promise
-        let limit = loop.assumeIsolated().scheduleTask(in: .seconds(ClientLimits.administrativeSeconds)) {
+        let limit = loop.assumeIsolated().scheduleTask(in: .seconds(seconds)) {
             [weak self] in
             self?.promises.removeValue(forKey: number)?.fail(
                 RADOSError(
                     errno: Errno.timedOut,
-                    "no answer for \(ClientLimits.administrativeSeconds) seconds: see why in 'nacre status'"))
+                    "no answer for \(seconds) seconds: see why in 'nacre status'"))
         }
         promise.futureResult.whenComplete { _ in limit.cancel() }
         submit(RequestToken(owner: 0, value: number))
@@ -200,6 +205,8 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
         switch message {
         case .operationReply(let reply):
             if let osd = osd(of: session) { objecter.received(reply, from: osd) }
+        case .watchEvent(let event):
+            if osd(of: session) != nil { take(event) }
         case .monitor(let message):
             if monitors.owns(session) { monitors.received(message, from: session) }
         case .operation, .group, .heartbeat:
@@ -227,6 +234,20 @@ final class ClusterLoop: MessengerHandler, MonitorClientEnvironment, ObjecterEnv
     func closed(_ session: SessionID) {}
 
     func turnEnded() {}
+
+    // MARK: Watches
+
+    func listen(cookie: UInt64, _ handler: ((WatchEvent) -> Void)?) { listeners[cookie] = handler }
+
+    private func take(_ event: WatchEvent) {
+        if let listener = listeners[event.cookie] { return listener(event) }
+        guard case .notification(let number, _, _) = event.kind, let slot = objecter.open(event.object.pool) else {
+            return
+        }
+        objecter.submit(
+            [.acknowledge(notification: number, cookie: event.cookie, payload: .empty)], on: event.object.name,
+            in: slot, token: RequestToken(owner: 0, value: 0))
+    }
 
     // MARK: Effects of the monitor client
 

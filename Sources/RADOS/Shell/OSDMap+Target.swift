@@ -19,5 +19,7 @@ extension OSDMap: TargetMap {
             size: pool?.size ?? 0, minSize: pool?.minSize ?? 0)
     }
 
+    public func isBlocklisted(_ client: UInt64) -> Bool { blocklist[client] != nil }
+
     public static func hash(of name: ObjectName) -> UInt32 { StringHash.rjenkins(name.bytes) }
 }

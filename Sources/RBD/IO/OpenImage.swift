@@ -34,6 +34,7 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
                 OpenImage(info, cookie: cookie, pool: pool, receiver: receiver)
             }.get()
         } catch {
+            await images.unwatch(info, cookie: cookie)
             throw RBDError(errno: Errno.timedOut, "image '\(images.shown(name))' cannot be opened: \(error)")
         }
     }
@@ -122,9 +123,10 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
 extension Images {
     /// Registers a watch on the image's header under `cookie`, and says what the image is then.
     ///
-    /// The watch is taken in the request that asks for the absence of the removal's mark, and a removal looks for watches
-    /// after it has set the mark: one of the two sees the other.
-    func watch(_ name: String, cookie: UInt64) async throws(RBDError) -> ImageInfo {
+    /// The watch is taken in the request that asks for the absence of the removal's mark, and a removal sets the mark in one
+    /// that asks for the absence of watches. A failed opening leaves no watch behind, or it would keep others from removing
+    /// the image until its time is over.
+    package func watch(_ name: String, cookie: UInt64) async throws(RBDError) -> ImageInfo {
         let found = try await info(name)
         let steps: [ObjectOperation] = [
             .assertExists, .compareOmap(key: ImageNaming.removing, expected: nil),
@@ -134,6 +136,13 @@ extension Images {
             throw .notFound(shown(name))
         }
         // A resize may have come between; from now on renewals see it.
-        return try await info(name)
+        do throws(RBDError) { return try await info(name) } catch {
+            await unwatch(found, cookie: cookie)
+            throw error
+        }
+    }
+
+    fileprivate func unwatch(_ info: ImageInfo, cookie: UInt64) async {
+        _ = try? await pool.perform([.assertExists, .unwatch(cookie: cookie)], on: ImageNaming.header(info.id))
     }
 }

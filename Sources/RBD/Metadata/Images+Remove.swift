@@ -6,9 +6,9 @@ extension Images {
     /// Removes an image and all its data. Throws EBUSY naming the clients when the image is open somewhere, ENOENT when it
     /// does not exist; what an interrupted creation or removal left of it is removed too.
     ///
-    /// 1. The header is marked as being removed, when nobody watches it. Who opens an image asks for the absence of the mark
-    ///    in the same request that makes it a watcher, and we look for watchers once more after setting it: one of the two
-    ///    sees the other. Seen watchers, the mark is taken back.
+    /// 1. The header is marked as being removed by a request that asks in the same breath that nobody watches it, and who
+    ///    opens an image asks for the absence of the mark in the request that makes it a watcher: one of the two fails, and
+    ///    an image in use never has the mark.
     /// 2. The data objects that exist are removed.
     /// 3. The header, which holds what step 2 needs, is removed.
     /// 4. The directory's entries, then `rbd_id.NAME`, are removed where they still belong to this id.
@@ -36,18 +36,22 @@ extension Images {
 
     /// Step 1.
     private func mark(_ id: String, _ name: String) async throws(RBDError) {
-        try await refuseWatchers(id, name)
-        let set: [ObjectOperation] = [
-            .assertExists, .setOmap(entries: [KeyValue(ImageNaming.removing, Bytes("1"))]),
+        let steps: [ObjectOperation] = [
+            .assertExists, .assertUnwatched, .setOmap(entries: [KeyValue(ImageNaming.removing, Bytes("1"))]),
         ]
-        guard try await performGuarded(set, on: ImageNaming.header(id), name) else { return }
-        do throws(RBDError) {
+        for _ in 0..<ImageLimits.attempts {
+            do {
+                try await pool.perform(steps, on: ImageNaming.header(id))
+                return
+            } catch {
+                // Another removal has come further.
+                if error.isAnswer, error.errno == Errno.noEntry { return }
+                guard error.isAnswer, error.errno == Errno.busy else { throw RBDError(error, shown(name)) }
+            }
+            // Whoever it was may have gone meanwhile.
             try await refuseWatchers(id, name)
-        } catch {
-            _ = try await performGuarded(
-                [.assertExists, .removeOmap(keys: [ImageNaming.removing])], on: ImageNaming.header(id), name)
-            throw error
         }
+        throw .contended(shown(name))
     }
 
     private func refuseWatchers(_ id: String, _ name: String) async throws(RBDError) {

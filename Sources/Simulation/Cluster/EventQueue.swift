@@ -17,6 +17,8 @@ public final class EventQueue {
     private var number: UInt64 = 0
     /// Microseconds since the beginning.
     public private(set) var now: UInt64 = 0
+    /// Changes with every event that has run: their number and times.
+    public private(set) var digest: UInt64 = 0
 
     public init() {}
 
@@ -30,7 +32,11 @@ public final class EventQueue {
     public func step() -> Bool {
         guard let event = events.popMin() else { return false }
         now = event.time
+        digest = (digest ^ event.time ^ event.number << 32) &* 0x0000_0100_0000_01b3
         event.body()
         return true
     }
+
+    /// Lets go of all that was to happen, and of what that holds.
+    public func clear() { events = Heap() }
 }

@@ -8,24 +8,28 @@ import Wire
 final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
     let identity: Identity
     private let log: MapLog
+    private let clock: SimulatedClock
     private unowned let cluster: SimulatedCluster
     private(set) var isAlive = true
+    private(set) var messenger: SimulatedMessenger!
     private(set) var core: MonitorCore<SimulatedMonitor>!
 
-    init(log: MapLog, incarnation: UInt64, cluster: SimulatedCluster) throws {
+    init(log: MapLog, incarnation: UInt64, clock: SimulatedClock, cluster: SimulatedCluster) throws {
         self.log = log
+        self.clock = clock
         self.cluster = cluster
         identity = Identity(cluster: cluster.id, entity: .monitor("a"), incarnation: incarnation)
         core = MonitorCore(
             identity: MonitorIdentity(name: "a", endpoint: SimulatedCluster.monitorEndpoint),
             map: try log.newestMap(), environment: self)
-        cluster.network.listen(self, at: SimulatedCluster.monitorEndpoint)
+        messenger = SimulatedMessenger(identity, of: self, in: cluster.network)
+        cluster.network.listen(messenger, at: SimulatedCluster.monitorEndpoint)
         tick()
     }
 
     func kill() {
         isAlive = false
-        cluster.network.crashed(self)
+        messenger.kill()
         cluster.monitorKeys.crash(using: &cluster.random)
     }
 
@@ -39,10 +43,10 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
 
     // MARK: MonitorEnvironment
 
-    var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    var nowMilliseconds: UInt64 { clock.milliseconds }
+    var wallSeconds: UInt64 { 1_000_000_000 + cluster.events.now / 1_000_000 }
     func send(_ message: MonitorMessage, to session: PeerSession) {
-        cluster.network.send(
-            Message.monitor(message).encoded, from: self, on: SessionID(rawValue: session.rawValue))
+        messenger.send(.monitor(message), to: SessionID(rawValue: session.rawValue))
     }
     func propose(_ entry: MapLogEntry) {
         cluster.events.after(UInt64.random(in: 100...2000, using: &cluster.random)) { [weak self] in
@@ -58,6 +62,7 @@ final class SimulatedMonitor: MonitorEnvironment, NetworkProcess {
         do { return try log.fullMap(Epoch(1)) } catch { preconditionFailure("the map log: \(error)") }
     }
     func note(_ line: String) { cluster.trace("mon.a: \(line)") }
+    func report(_ line: String) { note(line) }
 
     // MARK: NetworkProcess
 

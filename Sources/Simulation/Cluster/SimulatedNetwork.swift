@@ -1,64 +1,55 @@
 import ClusterMap
 import Messenger
-import Protocol
 import Wire
 
-/// A process on the simulated network. What it is told is what a `MessengerHandler` is told.
-protocol NetworkProcess: AnyObject {
-    var identity: Identity { get }
-    /// False once the process was killed: nothing reaches it any more.
-    var isAlive: Bool { get }
-    func received(_ message: Message, from session: SessionID)
-    func opened(_ session: SessionID, peer: PeerIdentity, resumed: Bool)
-    func interrupted(_ session: SessionID, why: Interruption)
-    func reset(_ session: SessionID)
-    func closed(_ session: SessionID)
-    func turnEnded()
-}
-
-/// Sessions between processes as the messenger gives them: in order and exactly once while both live, interrupted and taken
-/// up again when a connection breaks, reset when the other process is a new one.
+/// Byte streams between messengers, and what becomes of them: they delay what they carry, hold it back while the way is
+/// blocked, break with everything in flight, and damage it.
 final class SimulatedNetwork {
-    private final class Session {
-        let initiator: any NetworkProcess
-        let endpoint: Endpoint
-        let id: SessionID
-        var acceptor: (any NetworkProcess)?
-        var acceptorID: SessionID?
-        var isConnected = false
-        var isClosed = false
-        /// Not delivered yet, by direction: to the acceptor, to the initiator.
-        var queues: [[Bytes]] = [[], []]
-        var lastDelivery: [UInt64] = [0, 0]
+    /// One direction of a stream.
+    final class Pipe {
+        let from: SimulatedMessenger
+        let to: SimulatedMessenger
+        /// The connection at the receiver.
+        let id: ConnectionID
+        /// Flushed and not yet arrived.
+        var chunks: [[UInt8]] = []
+        var unflushed: [UInt8] = []
+        var isOpen = true
+        /// The sender has closed it: its end arrives after the bytes.
+        var isEnding = false
+        var isPaused = false
+        /// Broken: whatever is sent on it is lost.
+        var isCut = false
+        var lastArrival: UInt64 = 0
 
-        init(initiator: any NetworkProcess, endpoint: Endpoint, id: SessionID) {
-            self.initiator = initiator
-            self.endpoint = endpoint
+        init(from: SimulatedMessenger, to: SimulatedMessenger, id: ConnectionID) {
+            self.from = from
+            self.to = to
             self.id = id
         }
     }
-
-    private let events: EventQueue
-    private var random: SeededGenerator
-    private var listeners: [Endpoint: any NetworkProcess] = [:]
-    private var sessions: [UInt64: Session] = [:]
-    /// Live sessions in the order of their making, so that a seed always picks the same.
-    private var order: [Session] = []
-    private var nextID: UInt64 = 1
-    /// Nothing goes from the first to the second.
-    private var blocked: Set<Way> = []
 
     private struct Way: Hashable {
         var from: Entity
         var to: Entity
     }
 
+    let events: EventQueue
+    var random: SeededGenerator
+    private var listeners: [Endpoint: SimulatedMessenger] = [:]
+    /// Both directions of every stream, in the order of their making, so that a seed always picks the same.
+    private var streams: [(Pipe, Pipe)] = []
+    /// Nothing goes from the first to the second.
+    private var blocked: Set<Way> = []
+    /// Changes with everything that arrives.
+    private(set) var digest: UInt64 = 0
+
     init(events: EventQueue, seed: UInt64) {
         self.events = events
         random = SeededGenerator(seed: seed)
     }
 
-    func listen(_ process: any NetworkProcess, at endpoint: Endpoint) { listeners[endpoint] = process }
+    func listen(_ messenger: SimulatedMessenger, at endpoint: Endpoint) { listeners[endpoint] = messenger }
 
     /// Lets nothing go from one to the other for a while; what is sent meanwhile arrives afterwards.
     func block(from: Entity, to: Entity) { blocked.insert(Way(from: from, to: to)) }
@@ -67,174 +58,120 @@ final class SimulatedNetwork {
 
     func unblockAll() { blocked.removeAll() }
 
-    private func isBlocked(_ from: any NetworkProcess, _ to: any NetworkProcess) -> Bool {
-        !blocked.isEmpty && blocked.contains(Way(from: from.identity.entity, to: to.identity.entity))
-    }
-
-    private func newID() -> SessionID {
-        nextID += 1
-        return SessionID(rawValue: nextID)
+    private func isBlocked(_ from: SimulatedMessenger, _ to: SimulatedMessenger) -> Bool {
+        !blocked.isEmpty && blocked.contains(Way(from: from.entity, to: to.entity))
     }
 
     private func latency() -> UInt64 { UInt64.random(in: 20...400, using: &random) }
 
-    func connect(_ process: any NetworkProcess, to endpoint: Endpoint) -> SessionID {
-        let session = Session(initiator: process, endpoint: endpoint, id: newID())
-        sessions[session.id.rawValue] = session
-        order.append(session)
-        attempt(session)
-        return session.id
-    }
+    // MARK: Streams
 
-    private func attempt(_ session: Session) {
+    func dial(_ messenger: SimulatedMessenger, _ connection: ConnectionID, to endpoint: Endpoint) {
         events.after(latency()) { [self] in
-            guard !session.isClosed, session.initiator.isAlive, !session.isConnected else { return }
-            if let acceptor = listeners[session.endpoint],
-                isBlocked(session.initiator, acceptor) || isBlocked(acceptor, session.initiator)
-            {
-                return retry(session)
+            guard messenger.isAlive, messenger.core.isDialing(connection) else { return }
+            let target = listeners[endpoint]
+            if let target, isBlocked(messenger, target) || isBlocked(target, messenger) {
+                // The system goes on asking until its caller has had enough.
+                return events.after(50_000) { [self] in dial(messenger, connection, to: endpoint) }
             }
-            guard let acceptor = listeners[session.endpoint], acceptor.isAlive else {
-                session.initiator.interrupted(session.id, why: .connectionRefused)
-                session.initiator.turnEnded()
-                retry(session)
-                return
+            guard let target, target.isAlive, let far = target.core.accepted(from: "127.0.0.1:1", isLocal: true) else {
+                return messenger.core.disconnected(connection, why: .connectionRefused)
             }
-            open(session, acceptor)
+            let out = Pipe(from: messenger, to: target, id: far)
+            let back = Pipe(from: target, to: messenger, id: connection)
+            messenger.opened(connection, out: out, back: back)
+            target.opened(far, out: back, back: out)
+            streams.append((out, back))
+            messenger.core.dialed(connection)
         }
     }
 
-    private func retry(_ session: Session) {
-        events.after(UInt64.random(in: 10_000...100_000, using: &random)) { [self] in attempt(session) }
+    /// What was written goes on its way.
+    func flush(_ pipe: Pipe) {
+        guard pipe.isOpen, !pipe.isCut, !pipe.unflushed.isEmpty else { return pipe.unflushed = [] }
+        pipe.chunks.append(pipe.unflushed)
+        pipe.unflushed = []
+        schedule(pipe)
     }
 
-    private func open(_ session: Session, _ acceptor: any NetworkProcess) {
-        let known = session.acceptor
-        let resumed = known != nil && known === acceptor && session.acceptorID != nil
-        session.isConnected = true
-        session.acceptor = acceptor
-        if !resumed {
-            if known != nil {
-                session.queues = [[], []]
-                session.initiator.reset(session.id)
+    /// The sender closes it after what was written.
+    func end(_ pipe: Pipe) {
+        flush(pipe)
+        guard pipe.isOpen, !pipe.isEnding else { return }
+        pipe.isEnding = true
+        schedule(pipe)
+    }
+
+    /// One more thing, a chunk or the end, arrives in a while.
+    private func schedule(_ pipe: Pipe, noEarlier delay: UInt64 = 0) {
+        let time = max(events.now + max(latency(), delay), pipe.lastArrival + 1)
+        pipe.lastArrival = time
+        events.after(time - events.now) { [self] in arrive(pipe) }
+    }
+
+    private func arrive(_ pipe: Pipe) {
+        guard pipe.isOpen, pipe.to.isAlive else { return }
+        if isBlocked(pipe.from, pipe.to) || pipe.isPaused { return schedule(pipe, noEarlier: 20_000) }
+        guard !pipe.chunks.isEmpty else {
+            if pipe.isEnding { hangUp(pipe) }
+            return
+        }
+        let chunk = pipe.chunks.removeFirst()
+        chunk.withUnsafeBytes { bytes in
+            digest = (digest ^ UInt64(Checksum.crc32c(bytes)) ^ events.now << 32) &* 0x0000_0100_0000_01b3
+            pipe.to.core.receive(bytes, on: pipe.id)
+        }
+    }
+
+    private func hangUp(_ pipe: Pipe) {
+        close(pipe)
+        if pipe.to.isAlive { pipe.to.core.disconnected(pipe.id, why: .closedByPeer) }
+    }
+
+    /// Nothing arrives any more.
+    func close(_ pipe: Pipe) {
+        pipe.isOpen = false
+        pipe.chunks = []
+        pipe.unflushed = []
+        if streams.count > 64 { streams.removeAll { !$0.0.isOpen && !$0.1.isOpen } }
+    }
+
+    // MARK: Faults
+
+    /// A process has ended: what it sent arrives in part, and then the ends of its streams.
+    func crashed(_ messenger: SimulatedMessenger) {
+        for (out, back) in streams {
+            for pipe in [out, back] where pipe.isOpen && pipe.from === messenger {
+                pipe.chunks.removeLast(Int.random(in: 0...pipe.chunks.count, using: &random))
+                pipe.unflushed = []
+                end(pipe)
             }
-            let id = newID()
-            session.acceptorID = id
-            sessions[id.rawValue] = session
-        }
-        guard let acceptorID = session.acceptorID else { return }
-        acceptor.opened(acceptorID, peer: peer(session.initiator), resumed: resumed)
-        acceptor.turnEnded()
-        session.initiator.opened(session.id, peer: peer(acceptor), resumed: resumed)
-        session.initiator.turnEnded()
-        for direction in 0...1 {
-            for _ in session.queues[direction] { scheduleDelivery(session, direction) }
+            for pipe in [out, back] where pipe.isOpen && pipe.to === messenger { close(pipe) }
         }
     }
 
-    private func peer(_ process: any NetworkProcess) -> PeerIdentity {
-        PeerIdentity(process.identity, address: "simulated")
+    private func anyStream() -> (Pipe, Pipe)? {
+        streams.filter { $0.0.isOpen && $0.1.isOpen && !$0.0.isCut }.randomElement(using: &random)
     }
 
-    func send(_ payload: Bytes, from process: any NetworkProcess, on id: SessionID) {
-        guard let session = sessions[id.rawValue], !session.isClosed else { return }
-        let direction = session.id == id ? 0 : 1
-        session.queues[direction].append(payload)
-        if session.isConnected { scheduleDelivery(session, direction) }
-    }
-
-    private func scheduleDelivery(_ session: Session, _ direction: Int) {
-        let time = max(events.now + latency(), session.lastDelivery[direction] + 1)
-        session.lastDelivery[direction] = time
-        let acceptorID = session.acceptorID
-        events.after(time - events.now) { [self] in
-            guard session.isConnected, session.acceptorID == acceptorID, !session.queues[direction].isEmpty else {
-                return
-            }
-            guard let acceptor = session.acceptor else { return }
-            let (sender, receiver) = direction == 0 ? (session.initiator, acceptor) : (acceptor, session.initiator)
-            if isBlocked(sender, receiver) {
-                session.lastDelivery[direction] = events.now + 20_000
-                return events.after(20_000) { [self] in rearm(session, direction, acceptorID) }
-            }
-            deliver(session, direction)
-        }
-    }
-
-    private func rearm(_ session: Session, _ direction: Int, _ acceptorID: SessionID?) {
-        guard session.isConnected, session.acceptorID == acceptorID else { return }
-        scheduleDelivery(session, direction)
-    }
-
-    private func deliver(_ session: Session, _ direction: Int) {
-        let receiver = direction == 0 ? session.acceptor : session.initiator
-        guard let receiver, receiver.isAlive, let acceptorID = session.acceptorID else { return }
-        let payload = session.queues[direction].removeFirst()
-        guard let message = try? Message(decoding: payload) else {
-            preconditionFailure("a message of \(payload.count) bytes does not decode")
-        }
-        receiver.received(message, from: direction == 0 ? acceptorID : session.id)
-        receiver.turnEnded()
-    }
-
-    func close(_ id: SessionID, by process: any NetworkProcess) {
-        guard let session = sessions[id.rawValue], !session.isClosed else { return }
-        forget(session)
-        let other: (process: (any NetworkProcess)?, id: SessionID?) =
-            session.id == id ? (session.acceptor, session.acceptorID) : (session.initiator, session.id)
-        events.after(latency()) {
-            guard let peer = other.process, peer.isAlive, let peerID = other.id else { return }
-            peer.closed(peerID)
-            peer.turnEnded()
-        }
-    }
-
-    private func forget(_ session: Session) {
-        session.isClosed = true
-        order.removeAll { $0 === session }
-    }
-
-    /// A process was killed. Its peers see their connections end.
-    func crashed(_ process: any NetworkProcess) {
-        for session in order where session.initiator === process || session.acceptor === process {
-            let wasConnected = session.isConnected
-            session.isConnected = false
-            if session.initiator === process {
-                forget(session)
-                guard wasConnected, let acceptor = session.acceptor, let id = session.acceptorID else { continue }
-                events.after(latency()) {
-                    guard acceptor.isAlive else { return }
-                    acceptor.interrupted(id, why: .closedByPeer)
-                    acceptor.turnEnded()
-                }
-                events.after(5_000_000) {
-                    guard acceptor.isAlive else { return }
-                    acceptor.closed(id)
-                    acceptor.turnEnded()
-                }
-            } else if wasConnected {
-                interrupt(session)
-            }
-        }
-    }
-
-    /// Breaks a connection at random; the session survives it.
+    /// Breaks a connection with all that is on its way; the two ends hear of it at different times.
     func cutSomething() {
-        guard let session = order.filter(\.isConnected).randomElement(using: &random) else { return }
-        session.isConnected = false
-        if let acceptor = session.acceptor, acceptor.isAlive, let id = session.acceptorID {
-            acceptor.interrupted(id, why: .closedByPeer)
-            acceptor.turnEnded()
+        guard let (out, back) = anyStream() else { return }
+        for pipe in [out, back] {
+            pipe.isCut = true
+            pipe.chunks = []
+            let delay = Bool.random(using: &random) ? 0 : UInt64.random(in: 0...3_000_000, using: &random)
+            events.after(delay) { [self] in if pipe.isOpen { hangUp(pipe) } }
         }
-        interrupt(session)
     }
 
-    private func interrupt(_ session: Session) {
-        events.after(latency()) { [self] in
-            guard session.initiator.isAlive, !session.isClosed else { return }
-            session.initiator.interrupted(session.id, why: .closedByPeer)
-            session.initiator.turnEnded()
-            attempt(session)
-        }
+    /// Flips a bit of what is on its way on some connection. False when nothing is.
+    func damageSomething() -> Bool {
+        let pipes = streams.flatMap { [$0.0, $0.1] }.filter { $0.isOpen && !$0.chunks.isEmpty }
+        guard let pipe = pipes.randomElement(using: &random),
+            let index = pipe.chunks[0].indices.randomElement(using: &random)
+        else { return false }
+        pipe.chunks[0][index] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+        return true
     }
 }

@@ -12,21 +12,26 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     let identity: Identity
     let store: ObjectStore<SimulatedDevice, SimulatedKeys>
     private let disk: SimulatedDisk
+    private let clock: SimulatedClock
     private unowned let cluster: SimulatedCluster
     private(set) var isAlive = true
+    private(set) var messenger: SimulatedMessenger!
     private(set) var core: OSDCore<SimulatedOSD>!
     private var monitor: MonitorClient<SimulatedOSD>!
     private var isDiskBusy = false
 
-    init(id: OSDID, disk: SimulatedDisk, incarnation: UInt64, cluster: SimulatedCluster) throws {
+    init(disk: SimulatedDisk, incarnation: UInt64, clock: SimulatedClock, cluster: SimulatedCluster) throws {
+        let id = disk.identity.osd
         self.disk = disk
+        self.clock = clock
         self.cluster = cluster
         store = try ObjectStore.open(disk.device, disk.keys, options: disk.options)
         identity = Identity(cluster: cluster.id, entity: .osd(id), incarnation: incarnation)
         let endpoint = SimulatedCluster.endpoint(of: id)
         core = OSDCore(
             id: id, uuid: disk.identity.store, incarnation: incarnation, endpoint: endpoint, environment: self)
-        cluster.network.listen(self, at: endpoint)
+        messenger = SimulatedMessenger(identity, of: self, in: cluster.network)
+        cluster.network.listen(messenger, at: endpoint)
         monitor = MonitorClient(monitors: [SimulatedCluster.monitorEndpoint], cluster: cluster.id, environment: self)
         monitor.start()
         tick()
@@ -35,7 +40,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     /// The machine loses power.
     func kill() {
         isAlive = false
-        cluster.network.crashed(self)
+        messenger.kill()
         disk.device.crash(using: &cluster.random)
         disk.keys.crash(using: &cluster.random)
     }
@@ -43,7 +48,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     private func tick() {
         guard isAlive else { return }
         core.tick()
-        turnEnded()
+        messenger.core.requestTurnEnd()
         cluster.events.after(200_000) { [weak self] in self?.tick() }
     }
 
@@ -66,23 +71,25 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
         if disk.keys.isFlushing { disk.keys.step() }
         store.poll()
         core.storeCompleted()
-        turnEnded()
+        messenger.core.requestTurnEnd()
     }
 
     // MARK: OSDEnvironment
 
-    var nowMilliseconds: UInt64 { cluster.events.now / 1000 }
+    var nowMilliseconds: UInt64 { clock.milliseconds }
+    var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.events.now * 1000 }
     func send(_ payload: Bytes, to session: PeerSession) {
-        cluster.network.send(payload, from: self, on: SessionID(rawValue: session.number))
+        messenger.core.send(payload, to: SessionID(rawValue: session.number))
     }
     func connect(to endpoint: Endpoint, osd: OSDID, incarnation: UInt64) -> PeerSession {
-        PeerSession(number: cluster.network.connect(self, to: endpoint).rawValue)
+        PeerSession(number: messenger.connect(to: endpoint, expecting: .osd(osd)).rawValue)
     }
-    func close(_ session: PeerSession) { cluster.network.close(SessionID(rawValue: session.number), by: self) }
+    func close(_ session: PeerSession) { messenger.core.close(SessionID(rawValue: session.number)) }
     func tellMonitor(_ message: MonitorMessage) { monitor.send(message) }
     func stop(because reason: String) {
         cluster.stops.append("\(identity.entity) stopped: \(reason)")
         isAlive = false
+        messenger.kill()
     }
     var times: OSDTimes { OSDTimes() }
     var tuning: GroupTuning {
@@ -124,20 +131,27 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
 
     // MARK: MonitorClientEnvironment
 
-    func connect(toMonitor endpoint: Endpoint) -> SessionID { cluster.network.connect(self, to: endpoint) }
-    func close(_ session: SessionID) { cluster.network.close(session, by: self) }
+    func connect(toMonitor endpoint: Endpoint) -> SessionID { messenger.connect(to: endpoint) }
+    func close(_ session: SessionID) { messenger.core.close(session) }
     func send(_ message: MonitorMessage, to session: SessionID) {
-        cluster.network.send(Message.monitor(message).encoded, from: self, on: session)
+        messenger.send(.monitor(message), to: session)
     }
     func setTimer(_ timer: MonitorClientTimer, milliseconds: Int) {
         cluster.events.after(UInt64(milliseconds) * 1000) { [weak self] in
             guard let self, self.isAlive else { return }
             self.monitor.timerFired(timer)
-            self.turnEnded()
+            self.messenger.core.requestTurnEnd()
         }
     }
     func newMap(_ map: OSDMap, increments: [OSDMap.Increment]) { core.mapsReceived(map, increments: increments) }
     func monitorReachable(_ isReachable: Bool) { if isReachable { core.monitorFound() } }
+    func bootRefused(_ reason: String) { stop(because: reason) }
+
+    func mapHasParted(_ reason: String) -> Bool {
+        stop(because: "\(reason): start it again, to go through every epoch anew")
+        return true
+    }
+
     func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {}
     func report(_ line: String) { cluster.trace("\(identity.entity): \(line)") }
 }
@@ -149,9 +163,9 @@ final class SimulatedDisk {
     let identity: StoreIdentity
     var options = StoreOptions()
 
-    init(cluster: UniqueID, osd: OSDID) throws {
-        identity = StoreIdentity(
-            cluster: cluster, osd: osd, store: UniqueID(high: 1, low: UInt64(osd.rawValue) + 1))
+    /// A new disk with an empty store.
+    init(_ identity: StoreIdentity) throws {
+        self.identity = identity
         device = SimulatedDevice(capacity: 64 << 20)
         options.journalSize = 1 << 20
         options.capacity = ByteCount(32 << 20)

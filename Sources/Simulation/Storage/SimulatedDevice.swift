@@ -55,6 +55,8 @@ public final class SimulatedDevice: BlockDevice {
     public var writesUntilFailure: Int?
     /// The space is gone although `growable` says otherwise, as when others fill the file system.
     public var isFull = false
+    /// The space is gone, and `growable` says so.
+    public var isTaken = false
     /// Bytes that reads fail on with EIO, as those of a bad sector.
     public var unreadable: Range<UInt64> = 0..<0
     /// Writes that begin here do not finish until they are let go: an order of completions that a test wants.
@@ -63,10 +65,15 @@ public final class SimulatedDevice: BlockDevice {
     public private(set) var finishedOperations = 0
 
     /// A disk that can hold `capacity` bytes.
-    public init(capacity: UInt64) { self.capacity = capacity }
+    public init(capacity: UInt64) {
+        self.capacity = capacity
+        // Memory that is not touched costs nothing, growing by copies would be a good part of a simulation's time.
+        current.reserveCapacity(Int(capacity))
+        stable.reserveCapacity(Int(capacity))
+    }
 
-    /// Bytes left of the capacity.
-    public var growable: UInt64 { capacity - min(capacity, size - punchedBytes) }
+    /// Bytes left of the capacity; none while others have taken them.
+    public var growable: UInt64 { isTaken ? 0 : capacity - min(capacity, size - punchedBytes) }
     private var punchedBytes: UInt64 { punched.reduce(0) { $0 + UInt64($1.count) } }
     /// Where nothing is allocated; a write there is a mistake of whoever owns the device.
     private var punched: [Range<UInt64>] = []
@@ -177,7 +184,7 @@ public final class SimulatedDevice: BlockDevice {
         case .flush(let covering):
             settle(covering)
         case .grow(let size):
-            if size - punchedBytes <= capacity && !isFull { extend(to: size) } else { result = -28 }
+            if size - punchedBytes <= capacity && !isFull && !isTaken { extend(to: size) } else { result = -28 }
         }
         finishedOperations += 1
         finished.append(IOCompletion(tag: tag, result: result))
@@ -273,7 +280,7 @@ public final class SimulatedDevice: BlockDevice {
     public func growNow(to size: UInt64) throws(DeviceError) {
         try countCall()
         guard size > self.size else { return }
-        guard size - punchedBytes <= capacity && !isFull else {
+        guard size - punchedBytes <= capacity && !isFull && !isTaken else {
             throw DeviceError(code: 28, "the simulated disk is full")
         }
         extend(to: size)

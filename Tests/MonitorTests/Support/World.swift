@@ -12,6 +12,7 @@ final class World: MonitorEnvironment {
 
     let store = MemoryStore()
     var nowMilliseconds: UInt64 = 1_000_000
+    var wallSeconds: UInt64 { 1_700_000_000 + nowMilliseconds / 1000 }
     private(set) var log: MapLog
     private(set) var pending: MapLogEntry?
     private(set) var lines: [String] = []

@@ -100,12 +100,15 @@ import Wire
         let script = Script(osds: 4)
         script.write("x")
         script.drain()
-        script.fillLog()
-        script.held = [[0, 3]]
         script.place([0, 1, 3])
+        script.drain {
+            script.primary.phase == .active && script.primary.intervals.current.acting.contains(OSDID(3))
+        }
+        script.held = [[0, 3], [3, 0]]
         script.drain()
-        let kept = script.member(0).intervals.past.count
-        #expect(kept > 0 && !script.isClean)
+        // It serves, and has not brought the new member what it lacks.
+        #expect(script.primary.phase == .active && !script.isClean, script.summary)
+        #expect(script.member(0).intervals.past.contains { $0.acting.contains(OSDID(2)) })
         script.held = []
         script.drain()
         #expect(script.isClean)

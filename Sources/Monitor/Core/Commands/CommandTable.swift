@@ -70,6 +70,11 @@ enum CommandTable {
         ["osd", "reweight"]: .change(OSDCommands.reweight),
         ["osd", "primary-affinity"]: .change(OSDCommands.primaryAffinity),
 
+        ["osd", "blocklist", "add"]: .change(BlocklistCommands.add),
+        ["osd", "blocklist", "rm"]: .change(BlocklistCommands.remove),
+        ["osd", "blocklist", "clear"]: .change(BlocklistCommands.clear),
+        ["osd", "blocklist", "ls"]: .read(BlocklistCommands.list),
+
         ["osd", "pg-upmap-items"]: .change(UpmapCommands.set),
         ["osd", "rm-pg-upmap-items"]: .change(UpmapCommands.remove),
         ["osd", "balance"]: .change(UpmapCommands.balance),

@@ -1,0 +1,146 @@
+/// What clients asked of one object and what they were told, in the order in which it happened.
+public struct ObjectHistory: Sendable {
+    /// A request.
+    public struct Operation: Sendable {
+        /// Who asked. The changes of one client to one object take effect in the order in which they were begun, and its
+        /// reads after the changes before them.
+        public var client: Int
+        /// What was asked.
+        public var steps: [ObjectModel.Step]
+        /// What was answered; nil when nothing ever was, so that it took effect at any time from its beginning on, or never.
+        public var outcome: ObjectModel.Outcome?
+    }
+
+    enum Event {
+        case begun(Int)
+        case ended(Int)
+    }
+
+    /// The requests in the order of their beginning.
+    public private(set) var operations: [Operation] = []
+    private(set) var events: [Event] = []
+
+    /// An object nobody has asked anything of; it does not exist.
+    public init() {}
+
+    /// A request begins; its number is for `end`.
+    public mutating func begin(client: Int, _ steps: [ObjectModel.Step]) -> Int {
+        operations.append(Operation(client: client, steps: steps))
+        events.append(.begun(operations.count - 1))
+        return operations.count - 1
+    }
+
+    /// A request is answered.
+    public mutating func end(_ number: Int, _ outcome: ObjectModel.Outcome) {
+        precondition(operations[number].outcome == nil, "operation \(number) ends twice")
+        operations[number].outcome = outcome
+        events.append(.ended(number))
+    }
+
+    /// Nil when some order of the requests explains every answer: one in which a request that was answered before another
+    /// began comes before it, in which each client's come in their order, and in which each answer is what the requests before
+    /// leave. Otherwise what was found at the first answer that nothing explains.
+    ///
+    /// The search goes through the history once. What it carries on are all pairs of a state and the set of requests under way
+    /// that are part of it; at an answer only those go on that have its request in them (Wing and Gong's search, with the
+    /// states held together as Lowe does it). It is exponential in what is under way at once, and linear in time.
+    public func violation() -> String? {
+        var search = Search(operations)
+        for event in events {
+            switch event {
+            case .begun(let number): search.begin(number)
+            case .ended(let number):
+                let before = search.possible
+                guard search.end(number) else {
+                    return describe(number, pending: search.pendingNumbers, before)
+                }
+            }
+        }
+        return nil
+    }
+
+    private func describe(_ number: Int, pending: [Int], _ before: Set<Search.Possibility>) -> String {
+        func text(_ number: Int) -> String {
+            let operation = operations[number]
+            let outcome = operation.outcome.map { "\($0)" } ?? "nothing"
+            return "#\(number) of client \(operation.client): \(operation.steps) was told \(outcome)"
+        }
+        let states = Set(before.map { "\($0.state.blocks)/\($0.state.attribute)/\($0.state.entry)" })
+        let recent = operations.indices.prefix(number).suffix(6).map(text)
+        return
+            (["nothing explains \(text(number))", "the state may have been \(states.sorted().prefix(8))", "under way:"]
+            + pending.filter { $0 != number }.map(text) + ["before:"] + recent).joined(separator: "\n      ")
+    }
+}
+
+/// The search of a history: which states are possible, and what of that which is under way is part of them.
+private struct Search {
+    struct Possibility: Hashable {
+        var state: ObjectModel
+        /// By place: what is under way and has taken effect, or never will.
+        var settled: UInt64
+    }
+
+    private let operations: [ObjectHistory.Operation]
+    private(set) var possible: Set<Possibility> = [Possibility(state: ObjectModel(), settled: 0)]
+    /// What is under way, by place.
+    private var places: [Int?] = []
+    private var place: [Int: Int] = [:]
+
+    init(_ operations: [ObjectHistory.Operation]) { self.operations = operations }
+
+    var pendingNumbers: [Int] { place.keys.sorted() }
+
+    mutating func begin(_ number: Int) {
+        let operation = operations[number]
+        // What reads and was not answered says nothing.
+        if operation.outcome == nil, !operation.steps.contains(where: \.isWrite) { return }
+        let free = places.firstIndex(of: nil) ?? places.count
+        precondition(free < 64, "more than 64 requests under way on an object")
+        if free == places.count { places.append(number) } else { places[free] = number }
+        place[number] = free
+    }
+
+    /// Goes on with what has the request in it. False when nothing has.
+    mutating func end(_ number: Int) -> Bool {
+        guard let target = place[number] else { preconditionFailure("\(number) was not begun") }
+        let bit: UInt64 = 1 << UInt64(target)
+        var found: Set<Possibility> = []
+        var seen = possible
+        var open = Array(possible)
+        while var next = open.popLast() {
+            if next.settled & bit != 0 {
+                next.settled &= ~bit
+                found.insert(next)
+                continue
+            }
+            for index in places.indices where next.settled & (1 << UInt64(index)) == 0 {
+                guard let other = places[index], let after = step(next, other, at: index) else { continue }
+                if seen.insert(after).inserted { open.append(after) }
+            }
+        }
+        place[number] = nil
+        places[target] = nil
+        possible = found
+        return !found.isEmpty
+    }
+
+    /// What `number`, at its place, makes of a possibility; nil when it cannot come next.
+    private func step(_ from: Possibility, _ number: Int, at index: Int) -> Possibility? {
+        var next = from
+        next.settled |= 1 << UInt64(index)
+        let operation = operations[number]
+        for (other, at) in place where other < number && operations[other].client == operation.client {
+            // A read whose answer was lost is done again after a change that came behind it and was kept.
+            guard operations[other].steps.contains(where: \.isWrite) else { continue }
+            guard next.settled & (1 << UInt64(at)) == 0 else { continue }
+            // One that was never answered may never have been done, but not after its successor.
+            guard operations[other].outcome == nil else { return nil }
+            next.settled |= 1 << UInt64(at)
+        }
+        if operation.outcome?.errno == ObjectModel.noSpace { return next }
+        let outcome = next.state.apply(operation.steps)
+        if let told = operation.outcome, told != outcome { return nil }
+        return next
+    }
+}
