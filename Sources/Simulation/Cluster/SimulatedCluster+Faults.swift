@@ -39,7 +39,7 @@ extension SimulatedCluster {
         case 74..<77: try replaceDisk()
         case 77..<79: try addOSD()
         case 79..<81: try removeOSD()
-        case 81..<86: splitGroups()
+        case 81..<86: changeGroupCount()
         default: try startEverything(likely: true)
         }
     }
@@ -107,11 +107,15 @@ extension SimulatedCluster {
         run(milliseconds: UInt64.random(in: 0...2000, using: &random))
     }
 
-    /// Raises `pg_num`: every group is split, or some are. The monitor lets `pgp_num` follow when all are clean.
-    private func splitGroups() {
-        guard let now = administrator.map?.pools[Self.pool]?.groupCount, now < Self.mostGroups else { return }
-        let next = now + UInt32.random(in: 1...now, using: &random)
-        count("pg_num raised", "to \(next)")
+    /// Raises `pg_num`: every group is split, or some are; the monitor lets `pgp_num` follow when all are clean. Or lowers it:
+    /// groups are put together, made quiet and merged as soon as all are clean.
+    private func changeGroupCount() {
+        guard let now = administrator.map?.pools[Self.pool]?.groupCount else { return }
+        var next = UInt32.random(in: 1...max(1, now - 1), using: &random)
+        if now < Self.mostGroups, Bool.random(using: &random) {
+            next = now + UInt32.random(in: 1...now, using: &random)
+        }
+        count(next > now ? "pg_num raised" : "pg_num lowered", "to \(next)")
         administrator.command("osd pool set", ["pool": "rbd", "var": "pg_num", "val": "\(next)"])
         run(milliseconds: UInt64.random(in: 0...2000, using: &random))
     }

@@ -200,7 +200,9 @@ public final class SimulatedCluster {
 
     /// True when every group is active and clean, on OSDs that run.
     var isClean: Bool {
-        guard let pool = administrator.map?.pools[Self.pool], pool.placementGroupCount == pool.groupCount else {
+        guard let pool = administrator.map?.pools[Self.pool], pool.placementGroupCount == pool.groupCount,
+            pool.lowering == nil
+        else {
             return false
         }
         let groups = osds.compactMap { $0?.core }.flatMap { $0.isServing ? $0.statistics.groups : [] }
