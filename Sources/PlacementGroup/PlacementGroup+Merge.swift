@@ -95,6 +95,7 @@ extension PlacementGroup {
     /// The group was scrubbed when the last of its parts was; what is wrong with the parts is wrong with it.
     private func joinScrubs(of parts: [PlacementGroup]) {
         var joined = Scrub()
+        joined.order = scrub.order
         if let first = parts.first {
             joined.record = parts.dropFirst().reduce(first.scrub.record) { $0.joined(with: $1.scrub.record) }
             joined.record.serial += 1

@@ -59,8 +59,10 @@ extension MonitorCore {
         return next
     }
 
+    /// True when the group lies on the OSDs of the one that will take it up; who leads is of no matter.
     private func isPlacedAlike(_ seed: UInt32, _ count: UInt32, _ table: [GroupTable.Group]) -> Bool {
-        table[Int(seed)].placement == table[Int(Pool.stableModulo(seed, count))].placement
+        let (one, other) = (table[Int(seed)].placement, table[Int(Pool.stableModulo(seed, count))].placement)
+        return Set(one.acting) == Set(other.acting) && Set(one.up) == Set(other.up)
     }
 
     /// Where the quiet groups of the pool stand, when all of them stand still on all their members.
