@@ -48,6 +48,9 @@ extension ObjectStore {
     /// Punches some of the holes that may be by now.
     func punchHoles() {
         guard !pendingHoles.isEmpty, inFlight.isEmpty else { return }
+        let before = holes.count
+        // The ballast of the metadata store comes first where space is short.
+        defer { if holes.count > before { refreshGrowable() } }
         for _ in 0..<StoreLimits.holesPerTurn {
             guard let (lsn, hole) = pendingHoles.first, lsn <= durableMark else { return }
             pendingHoles.popFirst()
@@ -65,7 +68,9 @@ extension ObjectStore {
     /// Makes units of some holes again, which waits for the device. False when there are none, or no space for one.
     func fillHoles() -> Bool {
         var filled: [UInt32] = []
-        while filled.count < StoreLimits.holesFilledAtOnce, let hole = holes.last {
+        // Not from what is left to the metadata store.
+        let most = min(StoreLimits.holesFilledAtOnce, Int(growable) / bytesPerHole)
+        while filled.count < most, let hole = holes.last {
             do throws(DeviceError) {
                 try device.fillNow(at: place(of: hole), count: bytesPerHole)
             } catch {
