@@ -49,6 +49,7 @@ extension PlacementGroup {
             environment.occurred(member.position == .nothing ? .backfillStarted : .backfillResumed)
         }
         recovery.isWorking = true
+        startTally()
         continueRecovery()
     }
 
@@ -61,7 +62,10 @@ extension PlacementGroup {
     }
 
     /// The OSD has room for more objects under way.
-    public func recoveryMayGoOn() { continueRecovery() }
+    public func recoveryMayGoOn() {
+        continueRecovery()
+        continueTrimming()
+    }
 
     func continueRecovery() {
         guard isActivated, recovery.isWorking else { return }
@@ -87,29 +91,52 @@ extension PlacementGroup {
         recovery.lackingObjects.contains(object) || recovery.fill?.pending.contains(object) == true
     }
 
-    /// True when a request must wait for the object to be brought back.
-    func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
-        isWrite ? isLacking(object) : missing[object] != nil
+    /// True while requests may have to wait for objects on their way, or for what is compared.
+    var mayBlock: Bool { recovery.isWorking || scrub.isBlocking }
+
+    /// True when a request must wait for its object, or the version of it that it needs, to be brought back or compared.
+    func isBlocked(_ request: OperationRequest) -> Bool {
+        if scrub.isBlocking, isHeldUpByScrub(request) { return true }
+        return recovery.isWorking && whatBlocks(request) != nil
     }
 
-    /// A client waits for the object: it goes before all others.
-    func expedite(_ object: ObjectID) {
+    private func isHeldUpByScrub(_ request: OperationRequest) -> Bool {
+        if request.isWrite { return isExamined(request.object) }
+        if scrub.inspections[request.object] != nil { return true }
+        return version(needed: request).map { scrub.inspections[$0] != nil } ?? false
+    }
+
+    private func whatBlocks(_ request: OperationRequest) -> ObjectID? {
+        let object = request.object
+        guard request.isWrite else {
+            if missing[object] != nil { return object }
+            return version(needed: request).flatMap { missing[$0] != nil ? $0 : nil }
+        }
+        if isLacking(object) { return object }
+        return version(needed: request).flatMap { isLacking($0) ? $0 : nil }
+    }
+
+    /// A client waits for what it needs: that goes before all others.
+    func expedite(_ request: OperationRequest) {
+        guard let object = whatBlocks(request) else { return environment.occurred(.waitedForScrub) }
         environment.occurred(.waitedForObject)
         guard recovery.underway[object] == nil, !recovery.unfound.contains(object) else { return }
         bringBack(object, isCounted: false)
     }
 
-    /// The writes that an object's recovery waited for are done.
-    func resume(_ object: ObjectID) {
-        guard recovery.underway[object] == nil else { return }
-        bringBack(object, isCounted: false)
+    /// The writes that the recovery of an object, or of its clones, waited for are done.
+    func resume(_ head: ObjectID) {
+        for object in recovery.delayed.filter({ $0.isSameObject(as: head) }).sorted()
+        where recovery.underway[object] == nil {
+            bringBack(object, isCounted: false)
+        }
     }
 
     /// Fetches an object that this member lacks, or sends it to those that do.
     private func bringBack(_ object: ObjectID, isCounted: Bool) {
         var work = Recovery.Work()
         work.isCounted = isCounted
-        if let activity = activities[object], activity.writers > 0 {
+        if let activity = activities[object.head], activity.writers > 0 {
             recovery.delayed.insert(object)
             if isCounted { environment.endRecovery() }
             return
@@ -118,8 +145,9 @@ extension PlacementGroup {
         if let lacking = missing[object] {
             guard let source = source(of: object) else {
                 environment.occurred(.unfound)
-                recovery.unfound.insert(object)
                 if isCounted { environment.endRecovery() }
+                recovery.unfound.insert(object)
+                if restoreOwnCopy(of: object) { wake(object) }
                 return
             }
             work.source = source
@@ -136,16 +164,21 @@ extension PlacementGroup {
         for osd in work.pushing.sorted() { startPush(of: object, at: nil, to: osd) }
     }
 
-    /// Someone who should have the object, members first, or nil while nobody that can be asked does.
+    /// Someone who should have the object, members first, or nil while nobody that can be asked does. At last those are asked
+    /// whose copies do not count any more: an object that is there at the version that is needed is the one. It may be nowhere
+    /// else, when its last members went and came back after the log had gone on without them.
     private func source(of object: ObjectID) -> OSDID? {
         let failed = recovery.failed[object] ?? []
         for member in members where member.osd != me && !failed.contains(member.osd) {
             if member.position.covers(object), member.missing[object] == nil { return member.osd }
         }
-        return peering.infos.keys.sorted().first { osd in
+        let others = peering.infos.keys.sorted().filter { osd in
             !members.contains { $0.osd == osd } && !failed.contains(osd) && environment.isUp(osd)
-                && peering.infos[osd]?.lastBackfill.covers(object) == true && peering.infos[osd]?.isEmpty == false
+                && peering.infos[osd]?.isEmpty == false
         }
+        return others.first { peering.infos[$0]?.lastBackfill.covers(object) == true }
+            ?? members.first { $0.osd != me && !failed.contains($0.osd) && !$0.position.covers(object) }?.osd
+            ?? others.first
     }
 
     /// The object is where it has to be, or is to go on from here to those that lack it.
@@ -157,16 +190,19 @@ extension PlacementGroup {
         }
         if work.isCounted { environment.endRecovery() }
         if recovery.lackingObjects.remove(object) != nil { environment.occurred(.recoveredObject) }
+        if object.snap != .head { environment.occurred(.cloneRecovered) }
         recovery.failed[object] = nil
         finishWindow()
-        wake(object)
+        wake(object.head)
         continueRecovery()
     }
 
     /// An object that this primary fetched is on its disk.
     func pullStored(_ object: ObjectID, _ version: Version) {
         guard isActivated, recovery.underway[object]?.source != nil, missing[object] == nil else { return }
-        wake(object)
+        environment.recovered(bytes: environment.size(of: object) ?? 0)
+        if !scrub.inconsistent.isEmpty { copyReplaced(object, on: me) }
+        wake(object.head)
         objectDone(object)
     }
 
@@ -182,24 +218,24 @@ extension PlacementGroup {
     func pushStored(_ object: ObjectID, _ version: Version, by osd: OSDID) {
         guard isActivated, recovery.underway[object]?.pushing.remove(osd) != nil else { return }
         if let index = members.firstIndex(where: { $0.osd == osd }) { members[index].missing[object] = nil }
+        environment.recovered(bytes: environment.size(of: object) ?? 0)
+        if !scrub.inconsistent.isEmpty { copyReplaced(object, on: osd) }
         if recovery.fill?.target == osd { recovery.fill?.pending.remove(object) }
         if recovery.underway[object]?.pushing.isEmpty == true { objectDone(object) }
     }
 
-    /// This member cannot read what it is to send: it lacks the object like any other, and takes it from another copy.
+    /// This member cannot read what it is to send: what the members have is compared before any copy is given up.
     func ownCopyFailed(_ object: ObjectID) {
         guard isActivated, missing[object] == nil, let work = recovery.underway.removeValue(forKey: object) else {
             return
         }
-        environment.occurred(.readRepaired)
-        let lacking = MissingObject(object: object, need: version(of: object), have: .zero)
-        missing[object] = lacking
-        info.missingCount = UInt32(missing.count)
-        recovery.lackingObjects.insert(object)
         for osd in work.pushing { pushes[PushKey(target: osd, object: object)] = nil }
-        commit(
-            Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(lacking), GroupKeys.entry(info)])]), .note)
-        bringBack(object, isCounted: work.isCounted)
+        if work.isCounted { environment.endRecovery() }
+        if !inspect(object) {
+            environment.occurred(.unfound)
+            recovery.unfound.insert(object)
+        }
+        continueRecovery()
     }
 
     /// Begins again what was under way with someone who went, or whose session was lost; looks again for what was not found.
@@ -243,6 +279,7 @@ extension PlacementGroup {
     /// All members have everything.
     private func recoveryDone() {
         recovery.isWorking = false
+        startTally()
         chooseAgain()
         if isClean { becomeClean() }
     }

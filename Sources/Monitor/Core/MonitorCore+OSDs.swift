@@ -32,10 +32,7 @@ extension MonitorCore {
             draft.settle(boot.id, record)
             return false
         }
-        record.isUp = true
-        record.incarnation = boot.incarnation
-        record.endpoint = boot.endpoint
-        record.upFrom = draft.epoch
+        record.markUp(in: draft.epoch, incarnation: boot.incarnation, endpoint: boot.endpoint)
         if record.isAutomaticallyOut {
             record.isAutomaticallyOut = false
             record.reweight = OSDRecord.fullReweight
@@ -101,5 +98,6 @@ extension MonitorCore {
         }
         sessions.setRun(session, statistics.incarnation)
         watch.take(statistics, now: environment.nowMilliseconds)
+        for pool in Set(statistics.groups.filter { !$0.trimmed.isEmpty }.map(\.group.pool)) { noteTrimmed(pool) }
     }
 }

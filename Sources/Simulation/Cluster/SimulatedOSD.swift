@@ -78,6 +78,9 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
 
     var nowMilliseconds: UInt64 { clock.milliseconds }
     var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.events.now * 1000 }
+    func requestTurn() {
+        cluster.events.after(20) { [weak self] in self?.turnEnded() }
+    }
     func send(_ payload: Bytes, to session: PeerSession) {
         messenger.core.send(payload, to: SessionID(rawValue: session.number))
     }
@@ -94,7 +97,9 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var times: OSDTimes { OSDTimes() }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
-        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 200, 1)
+        // Clients are cut off for up to 15 s: what is forgotten by then is done a second time when they send it again.
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 2000, 1)
+        (tuning.scrubObjects, tuning.scrubInterval, tuning.deepScrubInterval) = (2, 4, 12)
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
