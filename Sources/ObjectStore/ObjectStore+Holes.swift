@@ -29,20 +29,27 @@ extension ObjectStore {
         batch.nextObject = nextObject
     }
 
-    /// Chooses what can be given back.
-    func chooseHoles() {
-        var keep = Int(2 * options.growth + usage.allocated / 8) / StoreLimits.unitSize
-        // The metadata store must be able to go on, or nothing can.
-        if isMetadataShort { keep = min(keep, units.free - units.free / 4) }
-        let most = min((units.free - keep) / StoreLimits.unitsPerHole, StoreLimits.holesPerCheckpoint)
-        guard most > 0 else { return }
+    /// Chooses what can be given back. False when that is nothing.
+    @discardableResult
+    func chooseHoles() -> Bool {
+        let keep = Int(2 * options.growth + usage.allocated / 8) / StoreLimits.unitSize
+        var most = (units.free - keep) / StoreLimits.unitsPerHole
+        if isMetadataShort {
+            // The metadata store must be able to go on, or nothing can; but so must what frees space.
+            let missing = Int(missingForMetadata) / bytesPerHole + 1 - pendingHoles.count
+            let spare = units.free - Int(essentialReserve) / StoreLimits.unitSize
+            most = max(most, min(missing, max(spare, units.free / 4) / StoreLimits.unitsPerHole))
+        }
+        most = min(most, StoreLimits.holesPerCheckpoint)
+        guard most > 0 else { return false }
         let chosen = units.takeStretches(atMost: most)
-        guard !chosen.isEmpty else { return }
+        guard !chosen.isEmpty else { return false }
         holeCount += chosen.count
         log { batch, writer in
             for hole in chosen { put(StoreKeys.hole(hole), .empty, &writer) }
             batch.holes.append(contentsOf: chosen)
         }
+        return true
     }
 
     /// Punches some of the holes that may be by now.
@@ -106,5 +113,15 @@ extension ObjectStore {
             holes.append(hole)
         }
         holeCount = holes.count
+        guard !holes.isEmpty else { return }
+        // The store may have ended before it had punched the last of them. Where that matters, they are now; doing it twice
+        // changes nothing.
+        refreshGrowable()
+        guard isMetadataShort else { return }
+        for hole in holes { try? device.punchNow(at: place(of: hole), count: bytesPerHole) }
+        refreshGrowable()
     }
+
+    /// Holes that have been chosen and not punched yet.
+    package var unpunchedHoles: Int { holeCount - holes.count }
 }

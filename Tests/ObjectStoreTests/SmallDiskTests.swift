@@ -35,7 +35,8 @@ struct SmallDiskTests {
         try run("truncate", "-s", "\(bytes)", path + "/image")
         try run("mkfs.ext4", "-q", "-m", "0", path + "/image")
         try run("mount", "-o", "loop", path + "/image", path + "/mount")
-        defer { try? run("umount", path + "/mount") }
+        // Lazily, for the sake of a test that has failed with the store open.
+        defer { try? run("umount", "--lazy", path + "/mount") }
         try FileManager.default.createDirectory(atPath: path + "/mount/osd", withIntermediateDirectories: true)
         try body(path + "/mount")
     }
@@ -47,10 +48,12 @@ struct SmallDiskTests {
         return options
     }
 
-    /// Runs until everything is committed and no checkpoint is under way.
-    private func settle(_ store: DiskStore, _ outstanding: inout Int) throws {
+    /// Runs until everything is committed and, with `checkpoint`, no checkpoint is under way and what was to be given back to
+    /// the file system is.
+    private func settle(_ store: DiskStore, _ outstanding: inout Int, checkpoint: Bool = true) throws {
         let deadline = Date() + 60
-        while outstanding > 0 || store.isCheckpointing {
+        while outstanding > 0 || checkpoint && (store.isCheckpointing || store.unpunchedHoles > 0) {
+            if checkpoint, !store.isCheckpointing { store.lookForSpace() }
             store.endOfTurn()
             var failure: StoreError?
             store.drainCompletions { completion in
@@ -96,13 +99,14 @@ struct SmallDiskTests {
             var workload = Workload(seed: baseSeed)
             var outstanding = 0, count = 0
             let data = workload.bytes(1 << 20)
+            // In the order of first times: the metadata store's files come and go, and what the disk holds with them.
             var steps: [StoreFullness] = []
             do {
                 let directory = try StoreDirectory(path)
                 let store = try directory.openStore(options: options)
                 #expect(store.fullness == .ok)
                 // Clients, then copies that the cluster needs, then what must go on always.
-                for (space, atLeast) in [(SpaceClass.client, 100), (.recovery, 1), (.essential, 0)] {
+                for (space, atLeast) in [(SpaceClass.client, 100), (.recovery, 1), (.essential, 1)] {
                     let before = count
                     while store.canAccept(data.count, as: space) {
                         store.submit(
@@ -155,6 +159,43 @@ struct SmallDiskTests {
             #expect(store.canAccept(data.count) && store.fullness < .full)
             for n in 60..<count { #expect(try store.stat(object(n)) == 1 << 20) }
             withExtendedLifetime(directory) {}
+        }
+    }
+
+    /// Again and again others take all that is left, and the next start has to give the journal's keys to a metadata store that
+    /// has only its ballast: it must merge its files in there, and be given what data can spare, or the ballast is used up.
+    @Test func startsOnAFullFileSystemDoNotUseUpTheBallast() throws {
+        try withFileSystem(bytes: 200 << 20) { mount in
+            let path = mount + "/osd"
+            let identity = StoreIdentity(
+                cluster: UniqueID(high: 1, low: 2), osd: OSDID(3), store: UniqueID(high: 5, low: 6))
+            try StoreDirectory(path).format(identity, options: options)
+            var workload = Workload(seed: baseSeed)
+            var outstanding = 0
+            var expected: [Bytes] = []
+            for round in 0..<12 {
+                let directory = try StoreDirectory(path)
+                let store = try directory.openStore(options: options)
+                for (n, value) in expected.enumerated() {
+                    #expect(try store.omapValue(object(n), Bytes("key")) == value, "round \(round)")
+                }
+                try takeTheRest(mount)
+                store.lookForSpace()
+                #expect(store.fullness == .full)
+                try settle(store, &outstanding)
+                // At first just less than half the journal, where a checkpoint would begin.
+                let count = round == 0 ? 60 : 30
+                let values = (0..<count).map { _ in workload.bytes(120 << 10) }
+                expected.replaceSubrange(..<min(count, expected.count), with: values)
+                for n in 0..<count {
+                    let entry = KeyValue(Bytes("key"), expected[n])
+                    store.submit(Transaction([.setOmap(object(n), entries: [entry])]), token: UInt64(n))
+                    outstanding += 1
+                    if n % 8 == 7 { try settle(store, &outstanding, checkpoint: false) }
+                }
+                try settle(store, &outstanding, checkpoint: false)
+                withExtendedLifetime(directory) {}
+            }
         }
     }
 }

@@ -43,6 +43,8 @@ final class GroupHost: GroupEnvironment {
     /// Reads that fail from now on.
     var failingReads = 0
     var isFull = false
+    /// What the store says at its next start that it has lost a part of.
+    var damaged: [ObjectID] = []
     func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
     func requestActing(_ osds: [OSDID]?, for group: PGID) {
         if let osds { cluster.actingWanted.append((osd, incarnation, group, osds)) }
@@ -154,7 +156,8 @@ final class GroupHost: GroupEnvironment {
 
     private func serve() {
         isServing = true
-        for group in groups { group.begin() }
+        for group in groups { group.begin(damaged: damaged) }
+        damaged = []
     }
 
     func advance() {
