@@ -161,8 +161,9 @@ struct Harness {
     /// Runs until everything submitted is committed.
     mutating func settle() throws {
         var rounds = 0
-        while committed < submitted || store.isCheckpointing || device.pendingOperations > 0 {
+        while true {
             store.endOfTurn()
+            guard committed < submitted || store.isCheckpointing || device.pendingOperations > 0 else { return }
             device.step(using: &chooser)
             keys.step()
             store.poll()

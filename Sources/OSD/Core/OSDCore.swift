@@ -200,7 +200,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
         // Of most starts nothing.
         let damaged = environment.store.unvouched.map(\.object)
         if !damaged.isEmpty {
-            environment.note("\(id): the store cannot vouch for all data of \(damaged.count) objects, which count as missing")
+            environment.note(
+                "\(id): the store cannot vouch for all data of \(damaged.count) objects, which count as missing")
         }
         for group in groups { group.begin(damaged: damaged) }
     }
