@@ -7,20 +7,21 @@ extension ObjectStore {
     func checkSize(of transaction: Transaction) throws(StoreError) {
         let limit = StoreLimits.largestTransaction(journal: superblock.journalLength)
         var bytes = 0
-        // What this transaction has cloned may be cloned again, with what it has set.
-        var largestClone = 0
+        // What a clone copies: it may be of what this transaction has cloned, and set keys of.
+        var keys = 0, largestClone = 0
         for operation in transaction.operations {
+            let before = keys
             switch operation {
             case .write(_, let offset, let data):
                 bytes += loggedBytes(ofWrite: data.count, at: Int(offset))
             case .setAttribute(_, let name, let value):
-                bytes += name.utf8.count + value.count
+                keys += name.utf8.count + value.count
             case .setOmap(_, let entries), .setGroupKeys(_, let entries):
-                for entry in entries { bytes += entry.key.count + entry.value.count + StoreLimits.keyOverhead }
-            case .removeOmap(_, let keys):
-                for key in keys { bytes += key.count + StoreLimits.keyOverhead }
+                for entry in entries { keys += entry.key.count + entry.value.count + StoreLimits.keyOverhead }
+            case .removeOmap(_, let names):
+                for name in names { keys += name.count + StoreLimits.keyOverhead }
             case .clone(let id, _):
-                largestClone = max(largestClone, try loggedBytes(ofCloneOf: id, limit: limit)) + bytes
+                largestClone = max(largestClone, try loggedBytes(ofCloneOf: id, limit: limit)) + keys
                 bytes += largestClone
             case .cloneRange(_, _, _, let length, _):
                 bytes += (Int(length) / StoreLimits.unitSize + 2) * StoreLimits.besideUnitRecord
@@ -28,6 +29,7 @@ extension ObjectStore {
                 .removeGroup:
                 break
             }
+            bytes += keys - before
             guard bytes <= limit else {
                 throw StoreError(
                     .tooLarge,
@@ -37,12 +39,14 @@ extension ObjectStore {
         }
     }
 
-    /// Whole units go beside the record, parts at both ends into it, as whole blocks.
+    /// Whole units go beside the record, the blocks of parts at both ends into it.
     private func loggedBytes(ofWrite count: Int, at offset: Int) -> Int {
-        let unitSize = StoreLimits.unitSize
-        let head = min(count, (unitSize - offset % unitSize) % unitSize), tail = (count - head) % unitSize
-        return head + tail + 3 * StoreLimits.blockSize
-            + ((count - head) / unitSize + 2) * StoreLimits.besideUnitRecord
+        let unitSize = StoreLimits.unitSize, blockSize = StoreLimits.blockSize
+        let end = offset + count
+        let first = (offset + unitSize - 1) / unitSize, last = end / unitSize
+        let whole = max(0, last - first)
+        let blocks = (end + blockSize - 1) / blockSize - offset / blockSize - whole * StoreLimits.blocksPerUnit
+        return blocks * (blockSize + 12) + (whole + 2) * StoreLimits.besideUnitRecord
     }
 
     private func loggedBytes(ofCloneOf id: ObjectID, limit: Int) throws(StoreError) -> Int {

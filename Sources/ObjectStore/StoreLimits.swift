@@ -54,7 +54,9 @@ public enum StoreLimits {
     /// Keys of a range that are removed one by one; more are removed as a range.
     static let keysRemovedSingly = 64
     /// Committed changes of keys in memory that make a checkpoint worth while: some 200 bytes each.
-    static let settledKeys = 256 << 10
+    static let settledKeys = 128 << 10
+    /// So many in memory and no more are begun before a checkpoint has taken some.
+    static let mostKeys = 3 * settledKeys
 
     /// Reads of at most the bytes of so many blocks are kept in the cache, and looked for there: a longer one is cheap for its bytes.
     static let cachedRead = 16
