@@ -13,6 +13,8 @@ final class Ballast: Sendable {
         var size: Int
         /// What the file should have.
         var target = 0
+        /// Someone is about to write what was asked for: it must not be taken back.
+        var isAwaited = false
     }
 
     private let directory: String
@@ -21,6 +23,8 @@ final class Ballast: Sendable {
 
     /// What is left beside what is asked for: names, the manifest, the options.
     static let margin = 256 << 10
+    /// The file shrinks by multiples of this: only whole blocks of the file system become free.
+    private static let step = 64 << 10
 
     /// For writers in `directory`. A file that is there is taken over.
     init(directory: String) {
@@ -37,14 +41,20 @@ final class Ballast: Sendable {
         return statvfs(directory, &info) == 0 ? Int(info.f_bavail) * Int(info.f_frsize) : nil
     }
 
-    /// Makes sure that `bytes` and a margin can be written, at the expense of the ballast where there is no other way.
+    /// Makes sure that `bytes` and a margin can be written, at the expense of the ballast where there is no other way. What it
+    /// gives up it does not take back before `written`. One writer at a time.
     func require(_ bytes: Int) throws(KeyValueError) {
+        state.withLock { $0.isAwaited = true }
         guard !has(bytes) else { return }
         state.withLock { state in
-            guard let available else { return }
-            let missing = bytes + Self.margin - available
-            guard missing > 0, state.size > 0 else { return }
-            resize(&state, to: max(0, state.size - missing))
+            // Again, if others were there first.
+            for _ in 0..<4 {
+                guard state.size > 0, let available else { return }
+                let missing = bytes + Self.margin - available
+                guard missing > 0 else { return }
+                let steps = (missing + Self.step - 1) / Self.step
+                resize(&state, to: max(0, state.size - steps * Self.step))
+            }
         }
         guard has(bytes) else {
             throw KeyValueError(
@@ -55,19 +65,31 @@ final class Ballast: Sendable {
 
     private func has(_ bytes: Int) -> Bool { available.map { $0 >= bytes + Self.margin } ?? true }
 
-    /// Says what the file should have; as much of it as there is space for, it gets now, the rest with `regrow`.
-    func hold(_ bytes: Int) {
+    /// Says what the file should have; as much of it as there is space for, it gets now, the rest with `written`. Returns what
+    /// is missing then.
+    func hold(_ bytes: Int) -> Int {
         state.withLock { $0.target = bytes }
+        regrow()
+        return missing
+    }
+
+    /// What was given up and not taken back yet.
+    var missing: Int { state.withLock { max(0, $0.target - $0.size) } }
+
+    /// What was asked for is written, or will not be. Takes back what was given up.
+    func written() {
+        state.withLock { $0.isAwaited = false }
         regrow()
     }
 
-    /// Takes back what was given up, as far as there is space beside it.
-    func regrow() {
+    /// Takes back what was given up, as far as there is space beside it, unless someone is writing.
+    private func regrow() {
         state.withLock { state in
+            guard !state.isAwaited else { return }
             if state.size > state.target { return resize(&state, to: state.target) }
             guard state.size < state.target, let available else { return }
-            // As much again stays for others.
-            let more = min(state.target - state.size, (available - Self.margin) / 2)
+            // Before all others: what is left beside it is for what is too small to be asked for.
+            let more = min(state.target - state.size, available - 2 * Self.margin)
             if more > 0 { resize(&state, to: state.size + more) }
         }
     }

@@ -48,12 +48,13 @@ public protocol KeyValueStore: AnyObject {
     /// Makes everything written so far durable before it returns.
     func flush() throws(KeyValueError)
 
-    /// Says how many bytes to keep back on the store's file system for the time when others have filled the rest: as many of
-    /// them as there is space for.
-    func holdReserve(_ bytes: Int)
+    /// Says how many bytes to keep back on the store's file system for the time when others have filled the rest; as many of
+    /// them as there is space for are, at once. Returns how many more bytes the file system should have free for the store: for
+    /// the rest of those, and for merging its files. With less it goes on, but should be given some soon.
+    func holdReserve(_ bytes: Int) -> Int
 }
 
 extension KeyValueStore {
     /// Nothing, where space cannot run out.
-    public func holdReserve(_ bytes: Int) {}
+    public func holdReserve(_ bytes: Int) -> Int { 0 }
 }

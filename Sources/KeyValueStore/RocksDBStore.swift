@@ -67,6 +67,7 @@ public final class RocksDBStore: KeyValueStore {
         flusher = Flusher(
             handle: opened, tables: tables, writeOptions: unlogged, flushOptions: flushOptions, ballast: ballast,
             wakeDescriptor: wakeDescriptor)
+        flusher.watchSpace()
     }
 
     /// The options of a store as RocksDB wants them. The caller destroys them.
@@ -81,11 +82,15 @@ public final class RocksDBStore: KeyValueStore {
         rocksdb_options_set_max_write_buffer_number(base, 3)
         rocksdb_options_set_max_background_jobs(base, 2)
         rocksdb_options_set_max_open_files(base, 512)
-        rocksdb_options_set_keep_log_file_num(base, 2)
-        rocksdb_options_set_max_log_file_size(base, 1 << 20)
+        // Its log of what it does would be written at any time, also to a full file system, which ends the process; only the
+        // options go there, when it is opened. Errors come back from the calls.
+        rocksdb_options_set_info_log_level(base, 4)
+        rocksdb_options_set_keep_log_file_num(base, 1)
         rocksdb_options_set_bytes_per_sync(base, 1 << 20)
         rocksdb_options_set_level_compaction_dynamic_level_bytes(base, 1)
-        rocksdb_options_set_max_compaction_bytes(base, 256 << 20)
+        rocksdb_options_set_max_compaction_bytes(base, UInt64(mostMerged))
+        // Not before it is known that there is space for it.
+        rocksdb_options_set_disable_auto_compactions(base, 1)
         rocksdb_options_set_manifest_preallocation_size(base, 64 << 10)
         rocksdb_options_set_use_fsync(base, 0)
         let table = rocksdb_block_based_options_create()
@@ -94,9 +99,10 @@ public final class RocksDBStore: KeyValueStore {
         rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom(10))
         rocksdb_options_set_block_based_table_factory(base, table)
         guard let all = rocksdb_options_create() else { throw KeyValueError("metadata store: no memory") }
-        // Space allocated ahead would be missing for what is written beside it.
+        // Space allocated ahead would be missing for what is written beside it; and what is not flushed when the store is closed
+        // would be as good as lost in a crash, so nobody needs it written then.
         var message: UnsafeMutablePointer<CChar>?
-        rocksdb_get_options_from_string(base, "allow_fallocate=false", all, &message)
+        rocksdb_get_options_from_string(base, "allow_fallocate=false;avoid_flush_during_shutdown=true", all, &message)
         if let message {
             rocksdb_options_destroy(all)
             throw error("metadata store: options", message)
@@ -179,10 +185,13 @@ public final class RocksDBStore: KeyValueStore {
         if durability == .atFlush {
             if unflushed == 0, batches.count == 1, bytes >= TableWriter.smallest {
                 flusher.join()
+                flusher.watchSpace()
                 try ballast.require(Flusher.space(for: bytes))
-                if try tables.add(batches[0]) { return }
+                if try tables.add(batches[0]) { return flusher.makeRoom() }
             }
             unflushed += bytes
+        } else {
+            flusher.watchSpaceWithoutFlush()
         }
         try ballast.require(Flusher.space(for: durability == .durable ? bytes : unflushed))
         try batch.write(batches, to: handle, durability == .durable ? loggedSync : unlogged)
@@ -197,12 +206,18 @@ public final class RocksDBStore: KeyValueStore {
     /// Asks that thread.
     public func pollFlush() -> FlushState { flusher.poll() }
 
+    /// Bytes of files that are merged at a time.
+    static let mostMerged = 256 << 20
+
     /// Sets the size of the ballast file.
-    public func holdReserve(_ bytes: Int) { ballast.hold(bytes) }
+    public func holdReserve(_ bytes: Int) -> Int {
+        ballast.hold(bytes) + min(flusher.size, Self.mostMerged) + 4 * Ballast.margin
+    }
 
     /// Flushes and waits, also for one that was begun.
     public func flush() throws(KeyValueError) {
         flusher.join()
+        flusher.watchSpace()
         try ballast.require(Flusher.space(for: unflushed))
         var message: UnsafeMutablePointer<CChar>?
         rocksdb_flush(handle, flushOptions, &message)
@@ -254,8 +269,9 @@ private final class Flusher: @unchecked Sendable {
     private var changes: (@Sendable () -> [KeyBatch])?
     /// Bytes written before the flush under way, which it covers too.
     private var unflushed = 0
-    /// RocksDB compacts by itself; not while there is little space, since it does not ask for it.
-    private var compactsAlone = true
+    /// RocksDB compacts by itself; not while there is little space, nor before that is known.
+    private var compactsAlone = false
+    private let measured = Atomic<Int>(0)
 
     /// Files of the first level from which on it is compacted where RocksDB may not do so by itself.
     private static let mostFiles = 8
@@ -309,6 +325,7 @@ private final class Flusher: @unchecked Sendable {
             let batches = changes?() ?? []
             changes = nil
             let bytes = batches.reduce(unflushed) { $0 + $1.bytes.count }
+            watchSpace()
             try ballast.require(Self.space(for: bytes))
             if unflushed == 0, batches.count == 1, bytes >= TableWriter.smallest, try tables.add(batches[0]) {
                 makeRoom()
@@ -333,27 +350,59 @@ private final class Flusher: @unchecked Sendable {
         return rocksdb_property_int(handle, "rocksdb." + property, &value) == 0 ? Int(clamping: value) : 0
     }
 
-    /// Compacts what RocksDB may not compact by itself, and takes the ballast back. On the thread that flushes, or while that
-    /// does not run.
-    func makeRoom() {
+    /// Files of the first level: a property that is a text.
+    private var firstLevelFiles: Int {
+        guard let text = rocksdb_property_value(handle, "rocksdb.num-files-at-level0") else { return 0 }
+        defer { rocksdb_free(text) }
+        return Int(String(cString: text)) ?? 0
+    }
+
+    /// Bytes of the store's files when they were last asked for.
+    var size: Int { measured.load(ordering: .relaxed) }
+
+    /// Lets RocksDB merge files by itself while there is plenty of space, and forbids it otherwise, since it does not ask for
+    /// any. To be called before it gets a file, after which it may begin. On the thread that flushes, or while that does not run.
+    @discardableResult
+    func watchSpace() -> Bool {
         let size = number("total-sst-files-size")
+        measured.store(size, ordering: .relaxed)
         // A compaction writes up to what it reads before it removes that.
-        let isPlenty = ballast.available.map { $0 > 2 * min(size, 256 << 20) + 4 * Ballast.margin } ?? true
-        if isPlenty != compactsAlone {
-            var message: UnsafeMutablePointer<CChar>?
-            "disable_auto_compactions".withCString { key in
-                (isPlenty ? "false" : "true").withCString { value in
-                    var keys: [UnsafePointer<CChar>?] = [key]
-                    var values: [UnsafePointer<CChar>?] = [value]
-                    rocksdb_set_options(handle, 1, &keys, &values, &message)
-                }
+        let isPlenty =
+            ballast.available.map { $0 > 2 * min(size, RocksDBStore.mostMerged) + 4 * Ballast.margin } ?? true
+        // It writes its options anew when they change.
+        guard isPlenty != compactsAlone, (try? ballast.require(0)) != nil else { return isPlenty }
+        var message: UnsafeMutablePointer<CChar>?
+        "disable_auto_compactions".withCString { key in
+            (isPlenty ? "false" : "true").withCString { value in
+                var keys: [UnsafePointer<CChar>?] = [key]
+                var values: [UnsafePointer<CChar>?] = [value]
+                rocksdb_set_options(handle, 1, &keys, &values, &message)
             }
-            if let message { rocksdb_free(message) } else { compactsAlone = isPlenty }
         }
-        if !isPlenty, number("num-files-at-level0") >= Self.mostFiles, (try? ballast.require(size)) != nil {
-            rocksdb_compact_range(handle, nil, 0, nil, 0)
+        if let message { rocksdb_free(message) } else { compactsAlone = isPlenty }
+        return isPlenty
+    }
+
+    /// Takes the ballast back, and compacts what RocksDB may not compact by itself: when there are many files, and when that
+    /// may be what the ballast is missing. On the thread that flushes, or while that does not run.
+    func makeRoom() {
+        let isPlenty = watchSpace()
+        ballast.written()
+        guard !isPlenty else { return }
+        defer { ballast.written() }
+        let files = firstLevelFiles
+        guard files >= Self.mostFiles || (files > 1 && ballast.missing > 0), (try? ballast.require(size)) != nil else {
+            return
         }
-        ballast.regrow()
+        rocksdb_compact_range(handle, nil, 0, nil, 0)
+        watchSpace()
+    }
+
+    /// The same for a store that does not flush by itself, while RocksDB may not merge.
+    func watchSpaceWithoutFlush() {
+        guard !compactsAlone, state.withLock({ $0 != .running }) else { return }
+        join()
+        makeRoom()
     }
 
     private func finish(_ result: FlushState) {

@@ -36,6 +36,8 @@ public final class FileDevice: BlockDevice {
     private struct Growth {
         var tag: IOTag
         var size: UInt64
+        /// What the file system had left when it began.
+        var leftBefore: UInt64
         var isAllocated = false
         /// The part being zeroed ends here.
         var zeroingTo: UInt64 = 0
@@ -95,8 +97,15 @@ public final class FileDevice: BlockDevice {
         reaped.deallocate()
     }
 
-    /// What the file system has left for everybody. A system call: not for every operation.
+    /// What the file system has left for everybody, and what a growth under way has of it already. A system call: not for every
+    /// operation.
     public var growable: UInt64 {
+        guard let growing else { return left }
+        // Until it is known whether it has its space, what was there before it counts.
+        return growing.isAllocated ? left + (growing.size - size) : growing.leftBefore
+    }
+
+    private var left: UInt64 {
         var info = statvfs()
         guard fstatvfs(descriptor, &info) == 0 else { return 0 }
         return UInt64(info.f_bavail) * UInt64(info.f_frsize)
@@ -150,7 +159,7 @@ public final class FileDevice: BlockDevice {
     /// Queues a fallocate, after which the space is zeroed part by part: `size` goes up with it. One at a time.
     public func grow(to size: UInt64, tag: IOTag) {
         precondition(growing == nil && size > self.size, "growing to \(size) from \(self.size)")
-        growing = Growth(tag: tag, size: size)
+        growing = Growth(tag: tag, size: size, leftBefore: left)
         switch engine {
         case .ring(let ring):
             queued(nacre_ring_allocate(ring, descriptor, self.size, size - self.size, Self.growthTag))

@@ -47,7 +47,7 @@ extension ObjectStore {
         switch checkpoint {
         case .idle:
             guard
-                isCheckpointWanted || journalFree < superblock.journalLength / 2
+                isCheckpointWanted || journalFree < superblock.journalLength / 2 || !closed.isEmpty
                     || young.table.count > StoreLimits.settledKeys
             else { return }
             if closed.isEmpty { closeGeneration() }

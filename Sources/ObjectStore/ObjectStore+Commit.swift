@@ -7,10 +7,16 @@ extension ObjectStore {
 
     // MARK: - Writing a record
 
-    /// Writes the batch as the next record. False when the journal has no room for it yet.
+    /// Whether a batch has to wait for the checkpoint of those before it: its keys would be too many to keep in memory.
+    private func hasTooManyKeys(_ batch: Batch) -> Bool {
+        guard let oldest = closed.first?.lastLSN, batch.lsn > oldest else { return false }
+        return closed.reduce(young.table.count) { $0 + $1.table.count } > StoreLimits.mostKeys
+    }
+
+    /// Writes the batch as the next record. False when the journal, or memory for its keys, has no room for it yet.
     func seal(_ batch: Batch) -> Bool {
         precondition(batch.lsn == head.lsn, "batch \(batch.lsn) after record \(head.lsn)")
-        guard UInt64(batch.recordBytes) <= journalFree else {
+        guard UInt64(batch.recordBytes) <= journalFree, !hasTooManyKeys(batch) else {
             counters.journalFull += 1
             return false
         }

@@ -29,25 +29,35 @@ extension ObjectStore {
         batch.nextObject = nextObject
     }
 
-    /// Chooses what can be given back.
-    func chooseHoles() {
-        var keep = Int(2 * options.growth + usage.allocated / 8) / StoreLimits.unitSize
-        // The metadata store must be able to go on, or nothing can.
-        if isMetadataShort { keep = min(keep, units.free - units.free / 4) }
-        let most = min((units.free - keep) / StoreLimits.unitsPerHole, StoreLimits.holesPerCheckpoint)
-        guard most > 0 else { return }
+    /// Chooses what can be given back. False when that is nothing.
+    @discardableResult
+    func chooseHoles() -> Bool {
+        let keep = Int(2 * options.growth + usage.allocated / 8) / StoreLimits.unitSize
+        var most = (units.free - keep) / StoreLimits.unitsPerHole
+        if isMetadataShort {
+            // The metadata store must be able to go on, or nothing can; but so must what frees space.
+            let missing = Int(missingForMetadata) / bytesPerHole + 1 - pendingHoles.count
+            let spare = units.free - Int(essentialReserve) / StoreLimits.unitSize
+            most = max(most, min(missing, max(spare, units.free / 4) / StoreLimits.unitsPerHole))
+        }
+        most = min(most, StoreLimits.holesPerCheckpoint)
+        guard most > 0 else { return false }
         let chosen = units.takeStretches(atMost: most)
-        guard !chosen.isEmpty else { return }
+        guard !chosen.isEmpty else { return false }
         holeCount += chosen.count
         log { batch, writer in
             for hole in chosen { put(StoreKeys.hole(hole), .empty, &writer) }
             batch.holes.append(contentsOf: chosen)
         }
+        return true
     }
 
     /// Punches some of the holes that may be by now.
     func punchHoles() {
         guard !pendingHoles.isEmpty, inFlight.isEmpty else { return }
+        let before = holes.count
+        // The ballast of the metadata store comes first where space is short.
+        defer { if holes.count > before { refreshGrowable() } }
         for _ in 0..<StoreLimits.holesPerTurn {
             guard let (lsn, hole) = pendingHoles.first, lsn <= durableMark else { return }
             pendingHoles.popFirst()
@@ -65,7 +75,9 @@ extension ObjectStore {
     /// Makes units of some holes again, which waits for the device. False when there are none, or no space for one.
     func fillHoles() -> Bool {
         var filled: [UInt32] = []
-        while filled.count < StoreLimits.holesFilledAtOnce, let hole = holes.last {
+        // Not from what is left to the metadata store.
+        let most = min(StoreLimits.holesFilledAtOnce, Int(growable) / bytesPerHole)
+        while filled.count < most, let hole = holes.last {
             do throws(DeviceError) {
                 try device.fillNow(at: place(of: hole), count: bytesPerHole)
             } catch {
@@ -101,5 +113,15 @@ extension ObjectStore {
             holes.append(hole)
         }
         holeCount = holes.count
+        guard !holes.isEmpty else { return }
+        // The store may have ended before it had punched the last of them. Where that matters, they are now; doing it twice
+        // changes nothing.
+        refreshGrowable()
+        guard isMetadataShort else { return }
+        for hole in holes { try? device.punchNow(at: place(of: hole), count: bytesPerHole) }
+        refreshGrowable()
     }
+
+    /// Holes that have been chosen and not punched yet.
+    package var unpunchedHoles: Int { holeCount - holes.count }
 }

@@ -79,7 +79,8 @@ extension ObjectStore {
     {
         StoreLimits.check()
         let end = device.size
-        var replay = Replay(device: device, keys: keys, superblock: try readSuperblock(device))
+        var replay = Replay(
+            device: device, keys: keys, superblock: try readSuperblock(device), keysAtATime: options.replayedKeys)
         let superblock = try replay.run()
         let store = ObjectStore(device: device, keys: keys, options: options, superblock: superblock)
         store.counters = replay.counters

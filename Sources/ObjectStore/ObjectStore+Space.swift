@@ -54,22 +54,31 @@ extension ObjectStore {
 
     /// Looks whether others have freed or taken space of the file system; to be called every second or so. A full store is
     /// asked for nothing that would make it look by itself.
-    public func lookForSpace() { refreshGrowable() }
+    public func lookForSpace() {
+        refreshGrowable()
+        guard isMetadataShort, checkpoint == .idle, stopReason == nil else { return }
+        // It brings the mark that the holes wait for.
+        if pendingHoles.first.map({ $0.lsn > durableMark }) ?? chooseHoles() { requestCheckpoint() }
+    }
 
     /// Asks the device, which is a system call: at growth and at checkpoints, never for an operation. A part stays for
     /// the metadata store, which shares the file system and must be able to compact when data has filled the rest.
     func refreshGrowable() {
+        // Its ballast comes before data: what a start gives it is at most what the journal holds.
+        let wanted = UInt64(keys.holdReserve(Int(StoreLimits.ballast(journal: superblock.journalLength))))
         let all = device.growable
-        let reserve = min(StoreLimits.largestReserve, (allocatedBytes + all) / StoreLimits.reserveShare)
-        growable = all - min(all, reserve)
+        let share = min(StoreLimits.largestReserve, (allocatedBytes + all) / StoreLimits.reserveShare)
+        growable = all - min(all, max(share, wanted))
         // Data leaves that much: others, or the metadata store itself, have taken it.
-        isMetadataShort = all < reserve / 4
-        keys.holdReserve(Int(min(reserve / StoreLimits.ballastShare, StoreLimits.largestBallast)))
+        let least = max(share / 4, wanted)
+        missingForMetadata = least - min(all, least)
     }
 
     private func takeUnits() {
         let bytes = device.size > superblock.dataStart ? device.size - superblock.dataStart : 0
-        units.grow(to: max(units.count, Int(min(bytes, capacityLimit)) / StoreLimits.unitSize))
+        let before = units.count
+        units.grow(to: max(before, Int(min(bytes, capacityLimit)) / StoreLimits.unitSize))
+        growable -= min(growable, UInt64((units.count - before) * StoreLimits.unitSize))
     }
 
     /// Grows the device before space runs out, so that no write waits for it.
@@ -142,6 +151,12 @@ extension ObjectStore {
         case .recovery: return total - max(reserve / 2, UInt64(Double(total) * (1 - StoreLimits.recoveryRatio)))
         case .essential: return total
         }
+    }
+
+    /// What clients and recovery leave to what frees space or keeps the log.
+    var essentialReserve: UInt64 {
+        let total = usage.total
+        return total - limit(for: .recovery, of: total)
     }
 
     /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to

@@ -100,8 +100,9 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var holeCount = 0
     var isGrowing = false
     var growable: UInt64 = 0
-    /// The file system has not even left what the metadata store must have to go on.
-    var isMetadataShort = false
+    /// What the file system has not left of that which the metadata store must have to go on.
+    var missingForMetadata: UInt64 = 0
+    var isMetadataShort: Bool { missingForMetadata > 0 }
 
     // Objects in memory: looked up in the younger generation, then in the older; when the younger is full it becomes
     // the older.
@@ -157,12 +158,14 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Applies `transaction` and gathers it for the next journal write. Its completion carries `token`. What it changed
     /// is visible to every read from now on.
     ///
-    /// The caller has asked `canAccept`. A transaction that would find no space stops the store, with nothing of it logged or
-    /// changed: its owner leaves the cluster with that reason, and a restart finds everything that was committed.
+    /// The caller has asked `canAccept`. A transaction that would find no space, or that no record can hold, stops the store,
+    /// with nothing of it logged or changed: its owner leaves the cluster with that reason, and a restart finds everything that
+    /// was committed.
     public func submit(_ transaction: Transaction, token: UInt64) {
         guard stopReason == nil else { return }
         do throws(StoreError) {
             if units.free < StoreLimits.plentyOfUnits { try checkSpace(for: transaction) }
+            try checkSize(of: transaction)
             let batch = gathering ?? beginBatch()
             var writer = KeyBatchWriter(capacity: 1024)
             for operation in transaction.operations { try apply(operation, to: batch, &writer) }
@@ -190,16 +193,16 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         pump()
     }
 
-    /// Takes what the device and the metadata store have finished, and goes on with what that allows. To be called when
-    /// the device's descriptor is readable.
+    /// Takes what the device and the metadata store have finished. To be called when the device's descriptor is readable, and
+    /// was read empty before; then the owner takes the completions, and ends its turn. What waits for the device goes on at
+    /// once, all else at that end: whoever waits for an answer does not wait for it.
     public func poll() {
         guard stopReason == nil else { return }
-        repeat {
-            deviceCompletions.removeAll(keepingCapacity: true)
-            device.poll(&deviceCompletions)
-            for completion in deviceCompletions where stopReason == nil { complete(completion) }
-        } while !deviceCompletions.isEmpty && stopReason == nil
-        if stopReason == nil { pump() }
+        deviceCompletions.removeAll(keepingCapacity: true)
+        // All there is: the next makes the descriptor readable again.
+        device.poll(&deviceCompletions)
+        for completion in deviceCompletions where stopReason == nil { complete(completion) }
+        if stopReason == nil, completions.isEmpty || gathering != nil || !waiting.isEmpty { pump() }
     }
 
     /// Gives `body` every completion since the last call, in order. `body` may call the store.

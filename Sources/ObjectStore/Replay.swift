@@ -40,8 +40,11 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
     }
 
     private let ring: RingImage<Device>
+    private let keysAtATime: Int
 
-    init(device: Device, keys: Keys, superblock: Superblock) {
+    /// `keysAtATime`: bytes of records whose keys are brought into order together.
+    init(device: Device, keys: Keys, superblock: Superblock, keysAtATime: Int = StoreOptions().replayedKeys) {
+        self.keysAtATime = keysAtATime
         self.device = device
         self.keys = keys
         self.superblock = superblock
@@ -142,7 +145,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
             }
             if let failure { throw StoreError(.failed, "record \(record.header.lsn) of the journal: \(failure)") }
             gathered.take(batch)
-            guard gathered.bytes >= StoreLimits.replayedKeys else { continue }
+            guard gathered.bytes >= keysAtATime else { continue }
             try write(gathered.inOrder())
             gathered = ReplayedKeys()
         }

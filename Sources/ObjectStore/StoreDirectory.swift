@@ -103,6 +103,7 @@ public final class StoreDirectory: Sendable {
                 path: blockPath, create: true, unsafeNoFlush: options.unsafeNoFlush, withoutRing: options.withoutRing)
             var options = options
             options.salt = UInt64.random(in: 1 ... .max)
+            options.journalSize = StoreLimits.journal(of: options.journalSize, within: device.growable)
             try formatBlock(device, identity, options)
         } catch {
             throw .system(error.code, "cannot create a store in \(path)", error.description)

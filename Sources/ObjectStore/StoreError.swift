@@ -24,6 +24,8 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
         case permission
         case readOnly
         case noSpace
+        /// A transaction that no record can hold.
+        case tooLarge
     }
 
     /// The kind of failure.
@@ -52,6 +54,7 @@ public struct StoreError: Error, Hashable, CustomStringConvertible {
         case .permission: EACCES
         case .readOnly: EROFS
         case .noSpace: ENOSPC
+        case .tooLarge: EFBIG
         }
     }
 }

@@ -8,7 +8,7 @@ public enum StoreLimits {
     public static let blocksPerUnit = 16
 
     /// Where the journal begins in the file; before it are the copies of the superblock.
-    static let journalStart: UInt64 = 64 << 10
+    package static let journalStart: UInt64 = 64 << 10
     /// Where the copies of the superblock are.
     static let superblockOffsets: [UInt64] = [0, 4096]
 
@@ -18,6 +18,14 @@ public enum StoreLimits {
     public static let largestJournal: UInt64 = 256 << 20
     /// The journal's size when none is given.
     public static let defaultJournal: UInt64 = 128 << 20
+    /// A larger one is made smaller where the file system has little space, but not smaller than this: what OSDs write fits into
+    /// a quarter of it.
+    static let ampleJournal: UInt64 = 64 << 20
+
+    /// The journal to make where `wanted` bytes were asked for and `available` are there: with the ballast, a quarter of them.
+    static func journal(of wanted: UInt64, within available: UInt64) -> UInt64 {
+        min(wanted, max(ampleJournal, available / 8))
+    }
 
     /// Bytes of one buffer that gathers blocks for the journal.
     static let chunkSize = 128 << 10
@@ -43,13 +51,12 @@ public enum StoreLimits {
     /// Home writes are begun so many at a time, where there are that many.
     static let homeWriteBurst = 32
 
-    /// Bytes of records whose keys a start brings into order at a time: several times that in memory.
-    static let replayedKeys = 16 << 20
-
     /// Keys of a range that are removed one by one; more are removed as a range.
     static let keysRemovedSingly = 64
     /// Committed changes of keys in memory that make a checkpoint worth while: some 200 bytes each.
-    static let settledKeys = 256 << 10
+    static let settledKeys = 128 << 10
+    /// So many in memory and no more are begun before a checkpoint has taken some.
+    static let mostKeys = 3 * settledKeys
 
     /// Reads of at most the bytes of so many blocks are kept in the cache, and looked for there: a longer one is cheap for its bytes.
     static let cachedRead = 16
@@ -87,10 +94,6 @@ public enum StoreLimits {
     static let holesPerTurn = 4
     static let holesFilledAtOnce = 16
 
-    /// The part of that reserve that the metadata store keeps in a file until the rest runs short, at most so many bytes.
-    static let ballastShare: UInt64 = 4
-    static let largestBallast: UInt64 = 64 << 20
-
     /// Stops when the relations do not hold; called once at open and at format.
     static func check() {
         precondition(unitSize == blockSize * blocksPerUnit, "a unit is \(blocksPerUnit) blocks")
@@ -106,8 +109,18 @@ public enum StoreLimits {
         precondition(UInt64(largest) <= smallestJournal / 2, "two batches fit the journal")
     }
 
+    /// Bytes that a key costs in a record beside itself and its value, and a unit with its key, its checksums and its count of
+    /// references, and one written beside the record: at most.
+    static let keyOverhead = 24
+    static let unitRecord = 128
+    static let besideUnitRecord = unitRecord + 12 * blocksPerUnit
+
     /// Bytes one transaction may log in a journal of this size.
     public static func largestTransaction(journal: UInt64) -> Int { Int(journal / 4) }
+
+    /// Bytes that the metadata store keeps back on its file system for the time when others have filled it: a start gives it the
+    /// keys of a whole journal, as tables with an index and a filter.
+    static func ballast(journal: UInt64) -> UInt64 { journal + journal / 4 }
 
     /// Bytes a batch gathers in a journal of this size before the next is begun.
     static func batchTarget(journal: UInt64) -> Int { min(batchTarget, Int(journal / 8)) }

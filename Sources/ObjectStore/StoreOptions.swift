@@ -38,6 +38,8 @@ public struct StoreOptions: Sendable {
     public var batchesInFlight = 2
     /// Bytes of data kept in memory that were read lately, by reads of at most 64 KiB; longer ones see the disk.
     public var cachedData = 32 << 20
+    /// Bytes of records whose keys a start brings into order at a time: several times that in memory.
+    public var replayedKeys = 16 << 20
     /// Leaves out every flush and every wait for stable storage: for tests that must lose data, never for use.
     public var unsafeNoFlush = false
     /// Where the data begins on the device.

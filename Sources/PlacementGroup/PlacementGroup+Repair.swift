@@ -141,6 +141,16 @@ extension PlacementGroup {
         return true
     }
 
+    /// The store has lost a part of this copy's object. Its info is whole, so it is known which version has to be fetched; what
+    /// goes beyond the bound is found when it is read.
+    func noteDamaged(_ object: ObjectID) {
+        let version = version(of: object)
+        guard version != .zero, missing[object] == nil, info.lastBackfill.covers(object),
+            missing.count < GroupLimits.missingObjects
+        else { return }
+        _ = spoilOwnCopy(of: object, need: version)
+    }
+
     /// Nobody could send what this copy lacks for being bad. It is still as it was, so that what can be read of it can be read.
     /// False when it is not.
     func restoreOwnCopy(of object: ObjectID) -> Bool {

@@ -188,10 +188,12 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     // MARK: Events
 
-    /// Starts service under the current interval; called once, when the OSD knows the newest map.
-    public func begin() {
+    /// Starts service under the current interval; called once, when the OSD knows the newest map. Of `damaged` the store
+    /// cannot vouch for all data: this copy lacks them, and says so to whoever asks.
+    public func begin(damaged: [ObjectID] = []) {
         precondition(!hasBegun, "group \(id) begins twice")
         hasBegun = true
+        for object in damaged where range.contains(object) { noteDamaged(object) }
         enterInterval()
     }
 

@@ -124,7 +124,7 @@ import Wire
         case 1: writer.put(key, Bytes([3, 0, 0, 0]))
         default: writer.put(Bytes("R\0\0\0\u{9}"), Bytes([2, 0, 0, 0]))
         }
-        harness.keys.write([writer.finish()], .durable)
+        try harness.keys.write([writer.finish()], .durable)
         #expect { try SimulatedStore.open(harness.device, harness.keys, options: harness.options) } throws: {
             ($0 as? StoreError)?.code == .failed
         }

@@ -3,6 +3,8 @@ import ObjectStore
 /// How often the rare paths were taken: a crash test that never meets them proves nothing about them.
 struct Coverage {
     var crashes = 0
+    /// Ends of the process that left the machine running.
+    var kills = 0
     /// Starts that a crash interrupted, before and after replay had begun to write.
     var interruptedStarts = 0
     /// Crashes while a checkpoint was at a step.
@@ -32,6 +34,7 @@ struct Coverage {
 
     mutating func add(_ other: Coverage) {
         crashes += other.crashes
+        kills += other.kills
         interruptedStarts += other.interruptedStarts
         crashesAtStep.merge(other.crashesAtStep) { $0 + $1 }
         crashesWithOpenWork += other.crashesWithOpenWork
@@ -44,7 +47,7 @@ struct Coverage {
     /// The paths that were taken less than `least` times.
     func missing(atLeast least: Int) -> [String] {
         var all: [(String, Int)] = [
-            ("crashes", crashes), ("interrupted starts", interruptedStarts),
+            ("crashes", crashes), ("kills", kills), ("interrupted starts", interruptedStarts),
             ("crashes with open work", crashesWithOpenWork), ("open work that survived", crashesKeepingOpenWork),
             ("comparisons", comparisons), ("concurrent reads", concurrentReads),
             ("journal wraps", Int(counters.wraps)), ("journal full", Int(counters.journalFull)),

@@ -264,7 +264,7 @@ import Wire
                 writer.put(key, value)
                 return true
             }
-            copy.write([writer.finish()], .durable)
+            try copy.write([writer.finish()], .durable)
         }
         harness.device.crash(using: &harness.chooser)
         if n == 1 {
@@ -272,7 +272,7 @@ import Wire
             try other.keys.scan(from: .empty, to: Bytes(repeating: 255, count: 9)) { key, value in
                 var writer = KeyBatchWriter()
                 writer.put(key, value)
-                copy.write([writer.finish()], .durable)
+                try? copy.write([writer.finish()], .durable)
                 return true
             }
         }
@@ -410,6 +410,44 @@ import Wire
         try harness.settle()
         #expect(harness.store.canAccept(100_000))
         try harness.crash()
+    }
+
+    /// What no record can hold is refused whole, however it comes by its size, and a restart goes on.
+    @Test(arguments: 0..<4)
+    func aTransactionThatNoRecordHoldsIsRefusedBeforeItIsLogged(n: Int) throws {
+        var harness = try Harness(seed: baseSeed &+ UInt64(n), journal: 1 << 20)
+        let ids = harness.workload.objects
+        let limit = StoreLimits.largestTransaction(journal: 1 << 20)
+        func entries(_ bytes: Int, _ name: String) -> [KeyValue] {
+            let value = Bytes(repeating: 1, count: 1000)
+            return (0..<bytes / 1000).map { KeyValue(Bytes(name + String($0)), value) }
+        }
+        // Each fits; all together they do not.
+        for part in 0..<3 {
+            try harness.submit(Transaction([.setOmap(ids[0], entries: entries(limit / 2, "\(part)."))]))
+            try harness.settle()
+        }
+        var refused: [Transaction.Operation] = [.setAttribute(ids[1], name: "a", value: Bytes("x"))]
+        switch n {
+        case 0: refused.append(.clone(ids[0], to: ids[2]))
+        case 1: refused.append(.setOmap(ids[1], entries: entries(limit + 1000, "k")))
+        case 2:
+            refused.append(.setOmap(ids[1], entries: entries(limit / 3, "k")))
+            refused.append(.clone(ids[1], to: ids[2]))
+            refused.append(.clone(ids[1], to: ids[3]))
+        default:
+            let data = Bytes(repeating: 1, count: 60 << 10)
+            for part in 0..<5 { refused.append(.write(ids[1], offset: UInt64(part << 17), data: data)) }
+        }
+        let records = harness.store.counters.records
+        harness.store.submit(Transaction(refused), token: 9999)
+        #expect(harness.store.stopReason?.code == .tooLarge, "\(String(describing: harness.store.stopReason))")
+        harness.store.endOfTurn()
+        #expect(harness.store.counters.records == records)
+        try harness.crash()
+        for _ in 0..<50 { try harness.event() }
+        try harness.settle()
+        try harness.compareRunning()
     }
 
     /// Fills as `space` until refused, with writes of all sizes; what was accepted is committed.

@@ -55,6 +55,7 @@ struct Harness {
         // Tests that damage the disk want to see the disk.
         options.cachedData = 0
         options.cachedObjects = [2, 100].randomElement(using: &chooser) ?? 2
+        options.replayedKeys = [1 << 10, 16 << 20].randomElement(using: &chooser) ?? 1 << 10
         let identity = StoreIdentity(
             cluster: UniqueID(high: 1, low: 2), osd: OSDID(3), store: UniqueID(high: 4, low: seed))
         try SimulatedStore.format(device, identity: identity, options: options)
@@ -160,8 +161,9 @@ struct Harness {
     /// Runs until everything submitted is committed.
     mutating func settle() throws {
         var rounds = 0
-        while committed < submitted || store.isCheckpointing || device.pendingOperations > 0 {
+        while true {
             store.endOfTurn()
+            guard committed < submitted || store.isCheckpointing || device.pendingOperations > 0 else { return }
             device.step(using: &chooser)
             keys.step()
             store.poll()
@@ -171,24 +173,38 @@ struct Harness {
         }
     }
 
-    /// Power off, perhaps again during the next start, then compares with the model.
+    /// The process is killed, and what it wrote can be read but is not on the disk, or the power goes. What the process has of
+    /// keys is gone either way.
+    private mutating func end() {
+        if chooser.number(0..<3) == 0 {
+            coverage.kills += 1
+            device.kill(using: &chooser)
+        } else {
+            device.crash(using: &chooser)
+        }
+        keys.crash(using: &chooser)
+    }
+
+    /// Killed or powered off, perhaps again during the next start, then compares with the model.
     mutating func crash() throws {
         coverage.crashes += 1
         coverage.crashesAtStep[store.checkpointStep, default: 0] += 1
         coverage.add(store.counters)
         reads = [:]
-        device.crash(using: &chooser)
-        keys.crash(using: &chooser)
+        end()
         while Int.random(in: 0..<3, using: &chooser) == 0 {
             // Interrupt the start itself at any of its calls.
-            device.callsUntilCrash = Int.random(in: 0..<[60, 400][chooser.number(0..<2)], using: &chooser)
+            if chooser.number(0..<4) == 0 {
+                keys.writesUntilCrash = chooser.number(0..<10)
+            } else {
+                device.callsUntilCrash = Int.random(in: 0..<[60, 400][chooser.number(0..<2)], using: &chooser)
+            }
             do {
                 _ = try SimulatedStore.open(device, keys, options: options)
             } catch let error where error.description.contains("simulated crash") {
                 coverage.interruptedStarts += 1
             }
-            device.crash(using: &chooser)
-            keys.crash(using: &chooser)
+            end()
         }
         store = try SimulatedStore.open(device, keys, options: options)
         try compare()

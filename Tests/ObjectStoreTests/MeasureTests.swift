@@ -89,7 +89,7 @@ struct MeasureTests {
                     Double(count * bytes) / seconds / 1_048_576, Int(p50), Int(p99), used / Double(count)))
         }
 
-        private static func now() -> UInt64 {
+        static func now() -> UInt64 {
             var time = timespec()
             clock_gettime(CLOCK_MONOTONIC, &time)
             return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
@@ -200,5 +200,38 @@ struct MeasureTests {
         let highest = try status("VmHWM") / 1024
         print("resident \(try status("VmRSS") / 1024) MiB, at most \(highest) MiB; \(store.counters)")
         #expect(highest <= 512)
+    }
+
+    /// How long the loop stands still for the first write to a shared unit, whose other blocks are read there: each write of
+    /// 4 KiB meets a unit that no memory holds.
+    @Test func timeOfCopyOnWrite() throws {
+        let bench = try Bench()
+        let store = bench.store
+        let large = Bytes(repeating: 9, count: 1 << 20)
+        try bench.run("base", count: Self.objects * 4, depth: 4, bytes: 1 << 20) { token in
+            store.submit(
+                Transaction([.write(objects[Int(token) / 4], offset: token % 4 << 20, data: large)]), token: token)
+        }
+        for depth in [1, 32] {
+            let copies = objects.map { ObjectID(pool: $0.pool, hash: $0.hash, name: ObjectName("\(depth).\($0.name)")) }
+            try bench.run("clone", count: Self.objects, depth: 16, bytes: 0) { token in
+                store.submit(Transaction([.clone(objects[Int(token)], to: copies[Int(token)])]), token: token)
+            }
+            var stood: [UInt64] = []
+            try bench.run("4 KiB into shared units QD\(depth)", count: Self.objects * 64, depth: depth, bytes: 4096) {
+                token in
+                // Units in no order that reads ahead could follow.
+                let unit = Int(token) &* 2017 % (Self.objects * 64)
+                let began = Bench.now()
+                store.submit(
+                    Transaction([.write(copies[unit / 64], offset: UInt64(unit % 64) << 16, data: large[0..<4096])]),
+                    token: token)
+                stood.append(Bench.now() - began)
+            }
+            stood.sort()
+            let (p50, p99) = (stood[stood.count / 2] / 1000, stood[stood.count * 99 / 100] / 1000)
+            print("the loop stood still: p50 \(p50) us, p99 \(p99) us, at most \(stood[stood.count - 1] / 1000) us")
+        }
+        print(store.counters)
     }
 }

@@ -121,7 +121,7 @@ import Wire
         var writer = KeyBatchWriter()
         writer.put(pairs[0].key, pairs[1].value)
         writer.put(pairs[1].key, pairs[0].value)
-        harness.keys.write([writer.finish()], .durable)
+        try harness.keys.write([writer.finish()], .durable)
         return try open(harness)
     }
 

@@ -43,6 +43,8 @@ final class GroupHost: GroupEnvironment {
     /// Reads that fail from now on.
     var failingReads = 0
     var isFull = false
+    /// What the store says at its next start that it has lost a part of.
+    var damaged: [ObjectID] = []
     func requestUpThru(_ epoch: Epoch) { cluster.upThruWanted.append((osd, incarnation, epoch)) }
     func requestActing(_ osds: [OSDID]?, for group: PGID) {
         if let osds { cluster.actingWanted.append((osd, incarnation, group, osds)) }
@@ -155,7 +157,9 @@ final class GroupHost: GroupEnvironment {
 
     private func serve() {
         isServing = true
-        for group in groups where group.id.seed < cluster.epochs[Int(epoch.rawValue)].groupCount { group.begin() }
+        let count = cluster.epochs[Int(epoch.rawValue)].groupCount
+        for group in groups where group.id.seed < count { group.begin(damaged: damaged) }
+        damaged = []
     }
 
     func advance() {

@@ -210,4 +210,52 @@ import Wire
             for osd: Int32 in [0, 1, 3] { #expect(script.content(osd)[object] == wanted[object], "osd.\(osd)") }
         }
     }
+
+    // MARK: What a store says it has lost
+
+    /// A store that cannot vouch for an object says so when it starts: nobody has to read it before it is fetched.
+    @Test(arguments: [Int32(0), 2]) func whatAStoreLostIsFetchedFromAPeer(_ osd: Int32) {
+        let script = Script()
+        script.fill()
+        script.fillLog(script.objects[5], count: 30)
+        script.write("recent", on: script.objects[4])
+        script.drain()
+        script.kill(osd)
+        script.drain()
+        // One that is older than the log, one in it, one that is written meanwhile, and one that is gone.
+        let lost = [script.objects[1], script.objects[4], script.objects[5]]
+        for object in lost { script.host(osd).store.rot(object, .data) }
+        script.write("meanwhile", on: script.objects[5])
+        script.drain()
+        let unknown = ObjectID(pool: lost[0].pool, hash: lost[0].hash, name: ObjectName("unknown"))
+        script.host(osd).damaged = lost + [unknown]
+        script.start(osd)
+        var most = 0
+        script.drain {
+            most = max(most, script.member(osd).missing.count)
+            return false
+        }
+        #expect(most == 3)
+        #expect(script.isClean && script.inconsistent.isEmpty, script.summary)
+        script.expectEqual()
+        #expect(script.read(osd, script.objects[4]) == "recent" && script.read(osd, script.objects[5]) == "meanwhile")
+        #expect(script.cluster.branches[.readRepaired] == nil)
+    }
+
+    /// What every store has lost a part of is still there: what can be read of it can be read.
+    @Test func whatAllStoresLostStaysWhatItIs() {
+        let script = Script()
+        script.fill()
+        let wanted = script.content(0)
+        for osd: Int32 in [0, 1, 2] { script.kill(osd) }
+        for osd: Int32 in [0, 1, 2] {
+            script.host(osd).damaged = [script.objects[1]]
+            script.start(osd)
+        }
+        script.drain()
+        let read = script.send(script.request([.read(offset: 0, length: 4)], on: script.objects[1]))
+        script.drain()
+        #expect(script.answers[read]?.outputs == [Bytes("data")])
+        #expect(script.content(0) == wanted)
+    }
 }

@@ -19,9 +19,12 @@ define_cluster() {
 
 spawn_mon() { spawn mon "$NACRE" mon --data "$cluster/mon" --listen "$mon_addr"; }
 
+# What OSDs are run by, where that is not the system itself.
+osd_runner=()
+
 spawn_osd() {
   mkdir -p "$cluster/osd.$1"
-  spawn "osd.$1" "$NACRE" osd --data "$cluster/osd.$1" --mon "$mon_addr"
+  spawn "osd.$1" "${osd_runner[@]}" "$NACRE" osd --data "$cluster/osd.$1" --mon "$mon_addr"
 }
 
 spawn_nbd() { spawn nbd "$NACRE" nbd --mon "$mon_addr" --listen "$nbd_addr"; }

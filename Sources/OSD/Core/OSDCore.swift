@@ -218,7 +218,13 @@ public final class OSDCore<Environment: OSDEnvironment> {
     private func beginService() {
         isServing = true
         environment.note("\(id) is up in epoch \(map?.epoch ?? .none)")
-        for group in groups { group.begin() }
+        // Of most starts nothing.
+        let damaged = environment.store.unvouched.map(\.object)
+        if !damaged.isEmpty {
+            environment.note(
+                "\(id): the store cannot vouch for all data of \(damaged.count) objects, which count as missing")
+        }
+        for group in groups { group.begin(damaged: damaged) }
     }
 
     /// Keeps a session to every OSD that shares a group with this one, so that its death is noticed without traffic.

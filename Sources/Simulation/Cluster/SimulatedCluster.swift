@@ -100,7 +100,8 @@ public final class SimulatedCluster {
 
     func newDisk(_ osd: OSDID, _ store: UniqueID) throws -> SimulatedDisk {
         let disk = try SimulatedDisk(StoreIdentity(cluster: id, osd: osd, store: store))
-        disk.device.ignoresFlushes = options.ignoresFlushes
+        // Its superblocks it keeps: without them there is no store any more, which is noticed too easily.
+        if options.ignoresFlushes { disk.device.liesFrom = StoreLimits.journalStart }
         return disk
     }
 

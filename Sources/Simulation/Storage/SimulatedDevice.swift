@@ -49,8 +49,8 @@ public final class SimulatedDevice: BlockDevice {
 
     /// Waiting calls that may still succeed before the machine crashes under them; nil for no crash.
     public var callsUntilCrash: Int?
-    /// Leaves out flushes: what a store without them would lose.
-    public var ignoresFlushes = false
+    /// Leaves out flushes of what lies from here on: what a store without them would lose. nil for an honest disk.
+    public var liesFrom: UInt64?
     /// Writes and flushes that may still succeed before one fails with EIO, its data half written; nil for none.
     public var writesUntilFailure: Int?
     /// The space is gone although `growable` says otherwise, as when others fill the file system.
@@ -85,6 +85,7 @@ public final class SimulatedDevice: BlockDevice {
     /// Punches at once; the range holds anything afterwards.
     public func punchNow(at offset: UInt64, count: Int) throws(DeviceError) {
         try countCall()
+        guard !punched.contains(offset..<offset + UInt64(count)) else { return }
         precondition(offset + UInt64(count) <= size && isAllocated(offset, count), "hole at \(offset)+\(count)")
         for case (_, .write(let other, let content, _)) in pending + queued {
             precondition(
@@ -172,7 +173,7 @@ public final class SimulatedDevice: BlockDevice {
         switch operation {
         case .write(let offset, let bytes, let durable):
             put(bytes, at: offset, into: &current)
-            unflushed.append((offset, bytes, durable && !ignoresFlushes))
+            unflushed.append((offset, bytes, durable && !lies(about: offset)))
             result = Int64(bytes.count)
         case .read(let buffer, let offset):
             if isReadable(offset, buffer.count) {
@@ -229,6 +230,25 @@ public final class SimulatedDevice: BlockDevice {
         }
         unflushed = []
         settled = 0
+        queued = []
+        pending = []
+        finished = []
+        callsUntilCrash = nil
+        writesUntilFailure = nil
+    }
+
+    /// The process is killed: what it had submitted is written, wholly, in part or not at all, as `generator` decides. Whoever
+    /// opens the device next reads it, and a crash after that loses it all the same.
+    public func kill(using generator: inout some RandomNumberGenerator) {
+        for case (_, .write(let offset, let bytes, _)) in pending.shuffled(using: &generator) {
+            let kept = Int.random(in: 0...4, using: &generator)
+            for start in stride(from: 0, to: bytes.count, by: Self.sector) {
+                guard Int.random(in: 0..<4, using: &generator) < kept else { continue }
+                let part = Array(bytes[start..<min(bytes.count, start + Self.sector)])
+                put(part, at: offset + UInt64(start), into: &current)
+                unflushed.append((offset + UInt64(start), part, false))
+            }
+        }
         queued = []
         pending = []
         finished = []
@@ -304,12 +324,17 @@ public final class SimulatedDevice: BlockDevice {
     // MARK: - Memory
 
     private func settle(_ covering: Int) {
-        guard !ignoresFlushes else { return }
         let count = max(0, min(covering - settled, unflushed.count))
-        for write in unflushed.prefix(count) { put(write.bytes, at: write.offset, into: &stable) }
+        for index in 0..<count where !lies(about: unflushed[index].offset) {
+            put(unflushed[index].bytes, at: unflushed[index].offset, into: &stable)
+            unflushed[index].isDurable = true
+        }
+        guard liesFrom == nil else { return }
         unflushed.removeFirst(count)
         settled += count
     }
+
+    private func lies(about offset: UInt64) -> Bool { liesFrom.map { offset >= $0 } ?? false }
 
     private func extend(to size: UInt64) {
         guard size > self.size else { return }

@@ -76,6 +76,8 @@ public final class SimulatedKeys: KeyValueStore {
     public var readsUntilFailure: Int?
     /// Flushes begun that may still succeed before one fails, its changes lost; nil for none.
     public var flushesUntilFailure: Int?
+    /// Commits that may still succeed before the machine crashes under them; nil for no crash.
+    public var writesUntilCrash: Int?
     private var failed: KeyValueError?
 
     /// An empty store.
@@ -100,7 +102,15 @@ public final class SimulatedKeys: KeyValueStore {
     }
 
     /// Changes the newest state; it stays for sure when `.durable` or flushed.
-    public func write(_ batches: [KeyBatch], _ durability: Durability) {
+    public func write(_ batches: [KeyBatch], _ durability: Durability) throws(KeyValueError) {
+        if let left = writesUntilCrash {
+            guard left > 0 else { throw KeyValueError("simulated crash") }
+            writesUntilCrash = left - 1
+        }
+        commit(batches, durability)
+    }
+
+    private func commit(_ batches: [KeyBatch], _ durability: Durability) {
         current.apply(batches)
         unflushed.append(batches)
         if durability == .durable { settle(unflushed.count) }
@@ -116,7 +126,7 @@ public final class SimulatedKeys: KeyValueStore {
                 return
             }
         }
-        write(changes(), .atFlush)
+        commit(changes(), .atFlush)
         flushing = unflushed.count
     }
 
@@ -166,6 +176,7 @@ public final class SimulatedKeys: KeyValueStore {
         failed = nil
         readsUntilFailure = nil
         flushesUntilFailure = nil
+        writesUntilCrash = nil
         isFlushed = false
     }
 }
