@@ -1,0 +1,278 @@
+#!/usr/bin/python3
+"""How long clients wait when OSDs go, and how fast copies are brought back; the work of tools/bench recovery."""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import nbd
+
+from thrash_cluster import Cluster, Trouble, wait_for
+
+MIB = 1 << 20
+OBJECT = 4 * MIB
+GROUPS = 256
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Writer:
+    """Durable 4 KiB writes with one in flight at a time, and when each was answered."""
+
+    def __init__(self, uri, size):
+        self.handle = nbd.NBD()
+        self.handle.connect_uri(uri)
+        self.size = size
+        self.dice = random.Random(1)
+        self.data = nbd.Buffer.from_bytearray(bytearray(os.urandom(4096)))
+        self.answers = []
+
+    def until(self, condition, seconds):
+        """Writes until something is so; Trouble when it is not in time."""
+        began = time.monotonic()
+        while True:
+            self.handle.pwrite(self.data.to_bytearray(), self.dice.randrange(self.size // 4096) * 4096)
+            now = time.monotonic()
+            self.answers.append(now)
+            if condition():
+                return
+            if now - began > seconds:
+                raise Trouble(f"waited {seconds} s under writes")
+
+    def during(self, seconds):
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() >= end, seconds + 60)
+
+    def longest_gap(self, since):
+        recent = [since] + [answer for answer in self.answers if answer > since]
+        return max(later - earlier for earlier, later in zip(recent, recent[1:]))
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.figures = {}
+        self.directory = tempfile.mkdtemp(prefix="nacre-recovery.", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        self.cluster = None
+
+    def record(self, name, value):
+        self.figures.setdefault(name, []).append(value)
+        note(f"  {name}: {value:.2f}")
+
+    def begin(self, name, osds=3):
+        self.cluster = Cluster(os.path.join(self.directory, name), self.args.nacre, osds, capacity="12G", down_out=0)
+        self.cluster.start()
+        self.await_clean()
+
+    def finish(self):
+        self.cluster.end()
+        shutil.rmtree(self.cluster.directory)
+        self.cluster = None
+
+    def await_clean(self, seconds=300):
+        wait_for(seconds, "all groups to be active+clean", lambda: not self.cluster.unclean())
+
+    def fio(self, name, *options):
+        result = subprocess.run(
+            ["fio", f"--name={name}", "--randrepeat=0", "--norandommap", "--group_reporting", "--output-format=json",
+             *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=self.directory, timeout=600)
+        if result.returncode:
+            raise Trouble(f"fio {name}: {result.stderr.strip()[:300]}")
+        return json.loads(result.stdout[result.stdout.index("{"):])["jobs"][0]
+
+    def over(self, image):
+        return ["--ioengine=nbd", f"--uri={self.cluster.uri(image)}"]
+
+    # Gaps
+
+    def gaps(self):
+        """One client that writes all the time, while OSDs are killed, and stopped, one after the other."""
+        self.begin("gaps")
+        self.cluster.must("rbd", "create", "--size", "1G", "rbd/gap")
+        self.fio("fill", *self.over("gap"), "--rw=write", "--bs=1m", "--iodepth=8", "--size=1g")
+        writer = Writer(self.cluster.uri("gap"), 1 << 30)
+        for osd in self.cluster.osds:
+            writer.during(1)
+            began = time.monotonic()
+            osd.kill()
+            writer.during(5)
+            self.record("gap after kill -9, s", writer.longest_gap(began))
+            began = time.monotonic()
+            osd.start()
+            writer.until(lambda: osd.is_ready(), 60)
+            writer.during(3)
+            self.record("gap when it comes back, s", writer.longest_gap(began))
+            writer.until(lambda: not self.cluster.unclean(), 60)
+        for osd in self.cluster.osds[:self.args.stops]:
+            writer.during(1)
+            began = time.monotonic()
+            osd.stop()
+            writer.during(20)
+            self.record("gap after SIGSTOP, s", writer.longest_gap(began))
+            osd.go_on()
+            writer.during(5)
+            writer.until(lambda: not self.cluster.unclean(), 60)
+        self.finish()
+
+    # Peering
+
+    def peering(self):
+        """An OSD is killed, and every group of a pool of 256 is written to: its death seen, peering, and the write."""
+        self.begin("peering")
+        self.cluster.must("osd", "pool", "create", "many", GROUPS)
+        self.await_clean()
+        objects = 4 * GROUPS
+        self.cluster.must("rbd", "create", "--size", f"{objects * OBJECT // MIB}M", "many/all")
+        handle = nbd.NBD()
+        handle.connect_uri(f"nbd://{self.cluster.gateway_address}/many/all")
+
+        def write_all():
+            """A write to every object; when the last was answered."""
+            left = objects
+            failed = []
+
+            def completed(error):
+                nonlocal left
+                left -= 1
+                if error.value:
+                    failed.append(error.value)
+                return 1
+
+            for number in range(objects):
+                buffer = nbd.Buffer.from_bytearray(bytearray(4096))
+                handle.aio_pwrite(buffer, number * OBJECT, completion=completed)
+            while left:
+                handle.poll(1000)
+            if failed:
+                raise Trouble(f"a write failed with {failed[0]}")
+            return time.monotonic()
+
+        write_all()
+        began = time.monotonic()
+        usual = write_all() - began
+        self.record("a write to each of 1024 objects in 256 groups, s", usual)
+        for osd in self.cluster.osds:
+            began = time.monotonic()
+            osd.kill()
+            self.record("the same from kill -9 of an OSD on, s", write_all() - began)
+            osd.start()
+            osd.await_ready()
+            began = time.monotonic()
+            self.record("the same when it has come back, s", write_all() - began)
+            self.await_clean()
+        # Everything that lives peers anew.
+        for osd in self.cluster.osds:
+            self.cluster.must("osd", "primary-affinity", osd.number, 0)
+            began = time.monotonic()
+            self.record("the same when leaders have changed, s", write_all() - began)
+            self.await_clean()
+            self.cluster.must("osd", "primary-affinity", osd.number, 1)
+            self.await_clean()
+        self.finish()
+
+    # Recovery
+
+    def disk(self):
+        """What the disk gives one writer, and three at once, MiB/s."""
+        size = self.args.mib
+        for jobs in (1, 3):
+            job = self.fio("disk", "--rw=write", "--bs=1m", "--direct=1", "--ioengine=io_uring", "--iodepth=8",
+                           f"--numjobs={jobs}", f"--size={size}m", f"--directory={self.directory}", "--end_fsync=1",
+                           "--fallocate=none")
+            self.record(f"disk, sequential, {jobs} writer{'s' * (jobs > 1)}, MiB/s", job["write"]["bw_bytes"] / MIB)
+            for name in os.listdir(self.directory):
+                if name.startswith("disk."):
+                    os.remove(os.path.join(self.directory, name))
+
+    def recovery(self):
+        """A disk is replaced, and 2 GiB are brought back to the new one: idle, and under a client."""
+        size = self.args.mib
+        self.disk()
+        self.begin("recovery")
+        self.cluster.must("rbd", "create", "--size", f"{size}M", "rbd/data")
+        self.fio("fill", *self.over("data"), "--rw=write", "--bs=1m", "--iodepth=8", f"--size={size}m")
+        self.await_clean()
+        self.record("recovery, idle, MiB/s", size / self.replace(0))
+        load = [*self.over("data"), "--rw=randwrite", "--bs=4k", "--iodepth=32", f"--size={size}m", "--time_based"]
+        before = self.fio("before", *load, "--runtime=8", "--ramp_time=2")["write"]["iops"]
+        self.record("client before, 4 KiB writes/s", before)
+        client = subprocess.Popen(
+            ["fio", "--name=during", "--randrepeat=0", "--norandommap", "--output-format=json", *load,
+             "--runtime=600", f"--write_iops_log={self.directory}/during", "--log_avg_msec=500"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.directory)
+        began = time.time()
+        try:
+            took = self.replace(1)
+        finally:
+            client.terminate()
+            client.wait()
+        end = time.time() - began
+        with open(f"{self.directory}/during_iops.1.log", encoding="ascii") as log:
+            samples = [(float(line.split(",")[0]) / 1000, float(line.split(",")[1])) for line in log]
+        during = [rate for when, rate in samples if end - took <= when <= end - 0.5]
+        self.record("recovery under the client, MiB/s", size / took)
+        self.record("client during recovery, writes/s", sum(during) / max(1, len(during)))
+        self.record("client during recovery / before", sum(during) / max(1, len(during)) / before)
+        self.finish()
+
+    def replace(self, index):
+        """Seconds from the first moment that the new OSD is up to the last group that is clean."""
+        osd = self.cluster.osds[index]
+        number = osd.number
+        osd.kill()
+        self.cluster.wipe(osd)
+        wait_for(60, "the purge", lambda: self.cluster.ask("osd", "purge", number, "--yes-i-really-mean-it")[0] == 0)
+        osd.start()
+        osd.learn_number()
+        began = time.monotonic()
+        wait_for(30, "recovery to begin", lambda: self.cluster.unclean())
+        self.await_clean(1200)
+        return time.monotonic() - began
+
+    def end(self):
+        if self.cluster is not None:
+            self.cluster.end()
+        shutil.rmtree(self.directory)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nacre", required=True)
+    parser.add_argument("--mib", type=int, default=2048)
+    parser.add_argument("--stops", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", choices=("gaps", "peering", "recovery"))
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    bench = Bench(args)
+    try:
+        for _ in range(args.rounds):
+            for part in (bench.gaps, bench.peering, bench.recovery):
+                if args.only in (None, part.__name__):
+                    part()
+    except Trouble as trouble:
+        print(f"FAILED: {trouble}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        bench.end()
+    if args.json:
+        print(json.dumps(bench.figures, indent=2))
+        return
+    print("| what | median | least | most |\n|---|---|---|---|")
+    for name, values in bench.figures.items():
+        values = sorted(values)
+        middle = values[len(values) // 2] if len(values) % 2 else (
+            values[len(values) // 2 - 1] + values[len(values) // 2]) / 2
+        print(f"| {name} | {middle:.2f} | {values[0]:.2f} | {values[-1]:.2f} |")
+
+
+main()
