@@ -66,6 +66,9 @@ public protocol GroupEnvironment: AnyObject {
     /// `recoveryMayGoOn` follows.
     func beginRecovery(for group: GroupSlot) -> Bool
     func endRecovery()
+    /// True when a push that is not urgent must wait before its next part, so that clients keep their share: the group's
+    /// `pushMayGoOn` follows with the same number. `took` is how long the last part took, in milliseconds.
+    func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool
     /// Something rare has happened: counted by tests.
     func occurred(_ branch: RareBranch)
     /// Until when all of these members have promised this OSD, as their primary, to let its reads be; in milliseconds of

@@ -33,6 +33,8 @@ struct Recovery {
         var pushing: Set<OSDID> = []
         /// True when it counts against the OSD's bound.
         var isCounted = false
+        /// True when a client waits for it.
+        var isUrgent = false
     }
 
     func mayConcern(_ osd: OSDID) -> Bool { underway.values.contains { $0.source == osd } }
@@ -89,14 +91,18 @@ extension PlacementGroup {
 
     /// True when a request must wait for the object to be brought back.
     func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
-        isWrite ? isLacking(object) : missing[object] != nil
+        guard isWrite else { return missing[object] != nil }
+        if recovery.lackingObjects.contains(object) { return true }
+        // A member that is filled gets the log entry alone while the object is not on its way.
+        guard recovery.fill?.pending.contains(object) == true else { return false }
+        return recovery.underway[object] != nil || recovery.delayed.contains(object)
     }
 
     /// A client waits for the object: it goes before all others.
     func expedite(_ object: ObjectID) {
         environment.occurred(.waitedForObject)
-        guard recovery.underway[object] == nil, !recovery.unfound.contains(object) else { return }
-        bringBack(object, isCounted: false)
+        guard recovery.underway[object] == nil else { return hurry(object) }
+        if !recovery.unfound.contains(object) { bringBack(object, isCounted: false) }
     }
 
     /// The writes that an object's recovery waited for are done.
@@ -109,6 +115,7 @@ extension PlacementGroup {
     private func bringBack(_ object: ObjectID, isCounted: Bool) {
         var work = Recovery.Work()
         work.isCounted = isCounted
+        work.isUrgent = !isCounted
         if let activity = activities[object], activity.writers > 0 {
             recovery.delayed.insert(object)
             if isCounted { environment.endRecovery() }

@@ -61,7 +61,7 @@ extension PlacementGroup {
     /// True when the member has the object as this one does, so that it can change it.
     private func takesData(_ member: Member, of object: ObjectID) -> Bool {
         member.position.covers(object)
-            || (recovery.fill.map { $0.target == member.osd && $0.covers(object) } ?? false)
+            || (recovery.fill.map { $0.target == member.osd && $0.has(object) } ?? false)
     }
 
     /// One transaction carries the data and the log entry, on every member alike. Where the log ends is what the info would

@@ -16,6 +16,11 @@ struct OutgoingPush {
     var offset: UInt64 = 0
     var omapAfter = Bytes.empty
     var isFirst = true
+    var stage = Stage.sending
+    /// When the last part was sent.
+    var sentAt: UInt64 = 0
+
+    enum Stage { case sending, awaitingWord, paused }
 }
 
 /// Objects sent whole between members.
@@ -26,6 +31,7 @@ extension PlacementGroup {
             guard from == primary, range.contains(object) else { return }
             startPush(of: object, at: need, to: from)
         case .push(let part): if range.contains(part.object) { store(part, from: from) }
+        case .partStored(let object): partStored(PushKey(target: from, object: object))
         case .pushed(let object, let version): pushStored(object, version, by: from)
         case .cannotPush(let object, _): pullFailed(object, from: from)
         default: preconditionFailure("\(body) moves no object")
@@ -54,7 +60,7 @@ extension PlacementGroup {
     private func continuePush(_ key: PushKey) {
         guard let push = pushes[key] else { return }
         if push.offset < push.size {
-            let length = min(UInt64(GroupLimits.partSize), push.size - push.offset)
+            let length = min(UInt64(environment.tuning.part), push.size - push.offset)
             let number = newRead(PendingRead(purpose: .push(key, serial: push.serial)))
             environment.read(key.object, offset: push.offset, length: Int(length), number: number, for: slot)
         } else {
@@ -101,9 +107,38 @@ extension PlacementGroup {
             part.attributes = [Attribute(ObjectInfo.attribute, info)]
         }
         push.isFirst = false
+        push.stage = .awaitingWord
+        push.sentAt = environment.nowMilliseconds
         send(.push(part), to: key.target)
         pushes[key] = part.isLast ? nil : push
-        if !part.isLast { continuePush(key) }
+    }
+
+    /// The member has stored a part: the next follows, after a pause when clients need the time and nobody waits for it.
+    private func partStored(_ key: PushKey) {
+        // A word about a push that was begun anew meanwhile only makes this one go on a little early.
+        guard var push = pushes[key], push.stage == .awaitingWord else { return }
+        let isUrgent = recovery.underway[key.object]?.isUrgent ?? true
+        let took = environment.nowMilliseconds - push.sentAt
+        push.stage = .paused
+        pushes[key] = push
+        if isUrgent || !environment.pausePush(push.serial, for: slot, took: took) { pushMayGoOn(push.serial) }
+    }
+
+    /// A client waits for the object: what is sent of it pauses no more.
+    func hurry(_ object: ObjectID) {
+        recovery.underway[object]?.isUrgent = true
+        for osd in recovery.underway[object]?.pushing ?? [] {
+            if let push = pushes[PushKey(target: osd, object: object)] { pushMayGoOn(push.serial) }
+        }
+    }
+
+    /// The pause of a push is over.
+    public func pushMayGoOn(_ number: UInt32) {
+        guard let key = pushes.first(where: { $0.value.serial == number })?.key, pushes[key]?.stage == .paused else {
+            return
+        }
+        pushes[key]?.stage = .sending
+        continuePush(key)
     }
 
     // MARK: Receiving
@@ -135,7 +170,7 @@ extension PlacementGroup {
                 missing[object] = next
                 steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(next)]))
             }
-            commit(Transaction(steps), .note)
+            commit(Transaction(steps), .partStored(object, interval: interval, from: osd))
             return
         }
         arriving.remove(object)

@@ -146,6 +146,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         /// A replica's part of a write.
         case replica(Version, interval: Epoch, primary: OSDID)
         case activation(interval: Epoch, primary: OSDID)
+        /// A part of an object that a member sent, not the last.
+        case partStored(ObjectID, interval: Epoch, from: OSDID)
         /// The last part of an object that a member sent.
         case objectStored(ObjectID, Version, interval: Epoch, from: OSDID)
         case backfillStored(interval: Epoch, primary: OSDID)
@@ -249,6 +251,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             guard activatedIn == interval else { break }
             committedThrough = info.lastUpdate
             primary == me ? activationStored(by: me) : send(.activated, to: primary)
+        case .partStored(let object, let storedIn, let from):
+            if storedIn == interval { send(.partStored(object), to: from) }
         case .objectStored(let object, let version, let storedIn, let from):
             guard storedIn == interval else { break }
             isPrimary ? pullStored(object, version) : send(.pushed(object, version), to: from)
@@ -288,7 +292,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             if from == primary { activate(activation, primary: from) }
         case .activated:
             activationStored(by: from)
-        case .pull, .push, .pushed, .cannotPush:
+        case .pull, .push, .partStored, .pushed, .cannotPush:
             receivedTransfer(message.body, from: from)
         default:
             if from == primary {

@@ -62,9 +62,17 @@ final class GroupHost: GroupEnvironment {
         return true
     }
     func endRecovery() { recoveries -= 1 }
+    /// Pushes that pause.
+    var paused: [(number: UInt32, group: GroupSlot)] = []
+    func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool {
+        guard cluster.random.chance(30) else { return false }
+        paused.append((number, group))
+        return true
+    }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
         (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (16, 8, 24, 2)
+        if cluster.sendsParts { tuning.part = 3 }
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
@@ -127,6 +135,7 @@ final class GroupHost: GroupEnvironment {
         epoch = Epoch(1)
         turns.removeAll()
         starved.removeAll()
+        paused.removeAll()
         recoveries = 0
         let first = cluster.epochs[1]
         groups = cluster.groups.enumerated().map { index, id in
@@ -238,9 +247,12 @@ final class GroupCluster {
     var completed = 0
     let objects: [ObjectID]
     let copies = 3
+    /// Whether objects are sent in several parts.
+    let sendsParts: Bool
 
     init(seed: UInt64, osds: Int) {
         random = SeededGenerator(seed: seed)
+        sendsParts = seed % 3 == 0
         pool = Pool(id: PoolID(1), name: "p", size: 3, minSize: 2, groupCount: 2, rule: 0, created: Epoch(1))
         groups = Array(pool.groups)
         objects = (0..<12).map { ObjectID(pool: PoolID(1), hash: UInt32($0 * 7 + 1), name: ObjectName("o\($0)")) }
@@ -464,11 +476,14 @@ final class GroupCluster {
         let starved = host.starved
         host.starved.removeAll()
         for slot in starved { host.groups[Int(slot.index)].recoveryMayGoOn() }
+        let paused = host.paused
+        host.paused.removeAll()
+        for (number, slot) in paused { host.groups[Int(slot.index)].pushMayGoOn(number) }
         for group in host.groups {
             if ticks { group.tick() }
             group.leaseTick()
         }
-        return hasGranted || (!starved.isEmpty && host.starved.isEmpty)
+        return hasGranted || !paused.isEmpty || (!starved.isEmpty && host.starved.isEmpty)
     }
 
     private func changePlacement() {

@@ -31,6 +31,8 @@ public protocol OSDEnvironment: AnyObject {
     func stop(because reason: String)
     /// A line for the administrator.
     func note(_ text: String)
+    /// Has the core's `pushMayGoOn` called with these values, after so many milliseconds.
+    func resumePush(_ number: UInt32, for group: GroupSlot, afterMilliseconds: UInt64)
     /// Something rare has happened; for tests to count.
     func occurred(_ branch: RareBranch)
 }
@@ -74,9 +76,13 @@ public enum OSDLimits {
     /// Milliseconds after which the monitor is asked again to commit that this OSD lives.
     public static let aliveInterval: UInt64 = 1000
     /// Groups of this OSD that fill others at a time, and copies on this OSD that are filled at a time.
-    public static let fills = 2
+    public static let fills = 8
     /// Objects that are brought back at a time while clients are quiet, and while they are not.
     public static let recoveries = (idle: 16, busy: 3)
+    /// How many times as long as a part took the next one waits, while clients are not quiet.
+    public static let pausePerPart: UInt64 = 2
+    /// Milliseconds that it waits at most.
+    public static let longestPause: UInt64 = 200
     /// Client operations a second from which on clients are not quiet.
     public static let busyOperations = 20
     /// Milliseconds between two looks of the groups at what may have been lost.

@@ -5,7 +5,7 @@ extension GroupMessage {
     private enum Tag: UInt8 {
         case replicate = 1, replicated, queryInfo, info, queryLog, log, activate, activated, pull, push, pushed
         case cannotPush, scan, scanned, backfillProgress, backfilled, backfillStored, reserve, reserved, started, clean
-        case remove
+        case remove, partStored
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -45,6 +45,9 @@ extension GroupMessage {
         case .push(let part):
             tag(.push, &writer)
             part.encode(into: &writer)
+        case .partStored(let object):
+            tag(.partStored, &writer)
+            object.encode(into: &writer)
         case .pushed(let object, let version):
             tag(.pushed, &writer)
             ObjectVersion(object, version).encode(into: &writer)
@@ -111,6 +114,7 @@ extension GroupMessage {
             let wanted = try ObjectVersion(from: &reader)
             return .pull(wanted.object, need: wanted.version)
         case .push: return .push(try ObjectPart(from: &reader))
+        case .partStored: return .partStored(try ObjectID(from: &reader))
         case .pushed:
             let stored = try ObjectVersion(from: &reader)
             return .pushed(stored.object, stored.version)

@@ -94,8 +94,15 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var times: OSDTimes { OSDTimes() }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
-        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 200, 1)
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan, tuning.part) = (120, 60, 200, 1, 4096)
         return tuning
+    }
+    func resumePush(_ number: UInt32, for group: GroupSlot, afterMilliseconds milliseconds: UInt64) {
+        cluster.events.after(milliseconds * 1000) { [weak self] in
+            guard let self, self.isAlive else { return }
+            self.core.pushMayGoOn(number, for: group)
+            self.messenger.core.requestTurnEnd()
+        }
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
     func note(_ text: String) { cluster.trace("\(identity.entity): \(text)") }
