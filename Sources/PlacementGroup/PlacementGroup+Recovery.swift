@@ -91,11 +91,18 @@ extension PlacementGroup {
 
     /// True when a request must wait for the object to be brought back.
     func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
-        guard isWrite else { return missing[object] != nil }
-        if recovery.lackingObjects.contains(object) { return true }
-        // A member that is filled gets the log entry alone while the object is not on its way.
-        guard recovery.fill?.pending.contains(object) == true else { return false }
-        return recovery.underway[object] != nil || recovery.delayed.contains(object)
+        guard isWrite, missing[object] == nil else { return missing[object] != nil }
+        guard isLacking(object) else { return false }
+        // Members that lack it get the log entry alone while it is not on its way, if enough have it: the write is as safe as
+        // in a group that has only those.
+        return recovery.underway[object] != nil || recovery.delayed.contains(object) || !isHeldWidely(object)
+    }
+
+    /// True when as many members of the acting set have the object as the group needs to serve.
+    private func isHeldWidely(_ object: ObjectID) -> Bool {
+        guard recovery.lackingObjects.contains(object) else { return true }
+        let holders = members.count { $0.position == .complete && $0.missing[object] == nil && acting.contains($0.osd) }
+        return holders >= Int(intervals.current.minSize)
     }
 
     /// A client waits for the object: it goes before all others.

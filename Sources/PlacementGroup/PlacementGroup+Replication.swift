@@ -43,24 +43,32 @@ extension PlacementGroup {
         apply(transaction, entry, trimTo: trimTo, .write(version, interval: interval))
     }
 
-    /// While members are being filled: those that do not have the object yet get the log entry alone.
+    /// While members are given what they lack: those that do not have the object yet get the log entry alone.
     private func replicatePartly(_ message: GroupMessage, _ entry: LogEntry, _ trimTo: Version) {
         var whole: [OSDID] = []
-        for member in members where member.osd != me {
-            if takesData(member, of: entry.object) {
-                whole.append(member.osd)
+        for index in members.indices where members[index].osd != me {
+            let osd = members[index].osd
+            if takesData(members[index], of: entry) {
+                whole.append(osd)
             } else {
                 environment.occurred(.loggedOnly)
-                writes[writes.count - 1].loggedOnly.append(member.osd)
-                send(.replicate(entry: entry, operations: Transaction(), trimTo: trimTo), to: member.osd)
+                if entry.kind == .delete {
+                    members[index].missing[entry.object] = nil
+                } else {
+                    members[index].missing[entry.object]?.need = entry.version
+                }
+                writes[writes.count - 1].loggedOnly.append(osd)
+                send(.replicate(entry: entry, operations: Transaction(), trimTo: trimTo), to: osd)
             }
         }
         if !whole.isEmpty { environment.send(message, to: whole) }
     }
 
     /// True when the member has the object as this one does, so that it can change it.
-    private func takesData(_ member: Member, of object: ObjectID) -> Bool {
-        member.position.covers(object)
+    private func takesData(_ member: Member, of entry: LogEntry) -> Bool {
+        let object = entry.object
+        if member.missing[object] != nil { return entry.kind == .error }
+        return member.position.covers(object)
             || (recovery.fill.map { $0.target == member.osd && $0.has(object) } ?? false)
     }
 
@@ -71,11 +79,37 @@ extension PlacementGroup {
         log.append(entry)
         info.lastUpdate = entry.version
         transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(entry)]))
+        if operations.operations.isEmpty, !missing.isEmpty { noteMissed(entry, &transaction) }
         if trimTo > log.tail {
             transaction.operations += trim(to: trimTo)
             transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
         }
         commit(transaction, purpose)
+    }
+
+    /// The entry alone came of an object that this member lacks: it lacks the newer version from now on, or nothing, if the
+    /// object was removed.
+    private func noteMissed(_ entry: LogEntry, _ transaction: inout Transaction) {
+        guard entry.kind != .error, var lacking = missing[entry.object] else { return }
+        if entry.kind == .delete {
+            transaction.operations.append(.remove(entry.object))
+            transaction.operations += noLongerMissing(entry.object)
+        } else {
+            lacking.need = entry.version
+            missing[entry.object] = lacking
+            transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(lacking)]))
+        }
+    }
+
+    /// Takes the object out of what is missing; what is to be stored with that.
+    func noLongerMissing(_ object: ObjectID) -> [Transaction.Operation] {
+        guard missing.removeValue(forKey: object) != nil else { return [] }
+        info.missingCount = UInt32(missing.count)
+        let key = GroupKeys.missing(object)
+        return [
+            .removeGroupKeys(id, from: key, to: Bytes(key.array + [0])),
+            .setGroupKeys(id, entries: [GroupKeys.entry(info)]),
+        ]
     }
 
     /// Trims the log; what is to be stored with that. The requests stay known for longer.

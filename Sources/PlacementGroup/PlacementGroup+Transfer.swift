@@ -180,12 +180,7 @@ extension PlacementGroup {
             let info = ObjectInfo(version: part.version, modified: theirs?.modified ?? 0)
             steps.append(.setAttribute(object, name: ObjectInfo.attribute, value: info.encoded))
         }
-        if missing.removeValue(forKey: object) != nil {
-            info.missingCount = UInt32(missing.count)
-            let key = GroupKeys.missing(object)
-            steps.append(.removeGroupKeys(id, from: key, to: Bytes(key.array + [0])))
-            steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
-        }
+        steps += noLongerMissing(object)
         commit(Transaction(steps), .objectStored(object, part.version, interval: interval, from: osd))
     }
 }

@@ -71,8 +71,8 @@ final class GroupHost: GroupEnvironment {
     }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
-        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (16, 8, 24, 2)
-        if cluster.sendsParts { tuning.part = 3 }
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (10, 4, 24, 2)
+        if cluster.sendsParts { tuning.part = 3 } else { tuning.scan = 1 }
         return tuning
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
@@ -218,6 +218,7 @@ final class GroupCluster {
     struct Operation {
         var request: OperationRequest
         var isWrite: Bool
+        /// What it writes; 0 for a removal.
         var value: UInt64
     }
 
@@ -364,13 +365,15 @@ final class GroupCluster {
         let number = nextNumber
         nextNumber += 1
         let isWrite = random.chance(60)
+        let isRemoval = isWrite && random.chance(12)
         let steps: [ObjectOperation] =
-            isWrite
-            ? [.writeFull(data: .encoding { $0.writeU64(number) })] : [.read(offset: 0, length: 8)]
+            isRemoval
+            ? [.create(exclusive: false), .remove]
+            : isWrite ? [.writeFull(data: .encoding { $0.writeU64(number) })] : [.read(offset: 0, length: 8)]
         let request = OperationRequest(
             id: RequestID(client: 1, number: number), epoch: clientEpoch, group: pool.group(ofHash: object.hash),
             object: object, steps: steps)
-        pending[object] = Operation(request: request, isWrite: isWrite, value: number)
+        pending[object] = Operation(request: request, isWrite: isWrite, value: isRemoval ? 0 : number)
         send(request)
     }
 
@@ -393,8 +396,8 @@ final class GroupCluster {
 
     /// With one operation at a time on an object, a read gives exactly the last acknowledged value.
     private func check(_ reply: OperationReply, of object: ObjectID) {
-        guard let expected = acknowledged[object] else {
-            #expect(reply.outcome == .done(errno: 2), "\(object) was never written")
+        guard let expected = acknowledged[object], expected != 0 else {
+            #expect(reply.outcome == .done(errno: 2), "\(object) was never written, or removed")
             return
         }
         #expect(reply.outcome == .done(errno: 0), "\(object) has \(expected)")
@@ -548,6 +551,10 @@ final class GroupCluster {
                 #expect(content == contents[0], "copies of \(group) differ, seed \(seed)")
             }
             for (object, value) in acknowledged where pool.group(ofHash: object.hash) == group {
+                guard value != 0 else {
+                    #expect(contents.first?[object] == nil, "\(object) was removed, seed \(seed)")
+                    continue
+                }
                 let data = contents.first?[object]?.data ?? []
                 var reader = ByteReader(Bytes(data))
                 #expect((try? reader.readU64()) == value, "\(object) at the end, seed \(seed)")

@@ -28,7 +28,7 @@ import Wire
         // A branch that no seed took is a branch that was not tested.
         guard Self.seeds.count > 1 else { return }
         for branch in RareBranch.allCases where !Self.elsewhere.contains(branch) {
-            #expect(branches[branch, default: 0] > 0, "\(branch) never happened")
+            #expect(branches[branch, default: 0] > 0, "\(branch) never happened: \(branches)")
         }
         #expect(completed > Self.seeds.count * 20, "the runs hardly did anything")
     }
