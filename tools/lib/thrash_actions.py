@@ -28,7 +28,7 @@ class Thrasher:
         self.counts = {}
         self.actions = {
             "kill": (26, self.kill), "twice": (10, self.kill_twice), "storm": (8, self.storm), "stop": (16, self.stop),
-            "out": (9, self.mark_out), "down": (8, self.mark_down), "wipe": (9, self.wipe), "destroy": (5, self.destroy),
+            "out": (9, self.mark_out), "down": (8, self.mark_down), "wipe": (16, self.wipe), "destroy": (5, self.destroy),
             "monitor": (6, self.restart_monitor), "weights": (6, self.change_weights), "rest": (4, self.rest),
         }
 
@@ -208,11 +208,11 @@ class Thrasher:
 
     def wipe(self):
         """Its disk breaks: the others have everything, and have to make it whole without it."""
-        if self.disturbed() or any(osd.out for osd in self.osds):
+        if not self.cluster.monitor.running:
             return False
-        states = [group["state"] for group in self.cluster.groups()]
-        # A group that is not active may need what this disk alone has.
-        if any("active" not in state.split("+") or "unfound" in state for state in states):
+        # A group that is not active, or still looks for objects, may need what this disk alone has, though it be no member.
+        states = [group["state"].split("+") for group in self.cluster.groups()]
+        if any("active" not in state or "recovering" in state for state in states):
             return False
         osd = self.pick()
         if osd is None:
