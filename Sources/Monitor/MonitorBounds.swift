@@ -43,6 +43,9 @@ public struct MonitorTimes: Hashable, Sendable {
     public var downOut: UInt64 = 600_000
     /// A report that an OSD is silent counts for this long unless it is said again.
     public var accusation: UInt64 = 10_000
+    /// A monitor that did not come to its tick for this long was held up, with or without the OSDs: that it heard nothing
+    /// says nothing of them.
+    public var heldUp: UInt64 = 2_000
     /// How often `MonitorCore.tick` is to be called.
     public var tick: UInt64 = 100
 

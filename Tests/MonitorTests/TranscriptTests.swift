@@ -169,4 +169,19 @@ import Wire
         world.advance(1)
         #expect(world.transcript() == ["propose 9: osd.1 down osd.2 down"])
     }
+
+    @Test func aMonitorThatWasHeldUpTakesNobodyForSilent() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        world.clear()
+        world.core.sessionInterrupted(osds[0].session)
+        world.advance(500)
+        world.holdUp(60_000)
+        #expect(world.transcript() == [])
+        world.core.sessionResumed(osds[0].session)
+        world.advance(19_999)
+        #expect(world.transcript() == [])
+        world.advance(1)
+        #expect(world.transcript() == ["propose 8: osd.0 down osd.1 down osd.2 down"])
+    }
 }

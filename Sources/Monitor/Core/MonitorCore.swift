@@ -25,6 +25,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     var watch: OSDWatch
     var accusations = Accusations()
     var groups: GroupTable
+    private var lastTick: UInt64
     private var waiting: [Change] = []
     private var proposed: Proposal?
     private var lastIncrement: (epoch: Epoch, bytes: Bytes)?
@@ -67,7 +68,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         self.times = times
         self.environment = environment
         groups = GroupTable(map)
-        watch = OSDWatch(upOSDs: map.osds.filter(\.value.isUp).map(\.key), now: environment.nowMilliseconds)
+        lastTick = environment.nowMilliseconds
+        watch = OSDWatch(upOSDs: map.osds.filter(\.value.isUp).map(\.key), now: lastTick)
     }
 
     // MARK: Sessions
@@ -149,6 +151,8 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     /// Time has passed; to be called every `MonitorTimes.tick` or so.
     public func tick() {
         let now = environment.nowMilliseconds
+        if now - lastTick >= times.heldUp { watch.beginAnew(now: now) }
+        lastTick = now
         // All that is gone at this tick goes down in one epoch.
         for osd in watch.gone(now: now, reconnect: times.reconnect) {
             let reason = "its session with the monitor broke"

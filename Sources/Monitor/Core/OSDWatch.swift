@@ -30,6 +30,12 @@ struct OSDWatch {
         for osd in upOSDs { heard[osd] = now }
     }
 
+    /// What was not heard until now says nothing: everybody gets the whole time again.
+    mutating func beginAnew(now: UInt64) {
+        for osd in heard.keys { heard[osd] = now }
+        for run in lostSince.keys { lostSince[run] = now }
+    }
+
     /// The session of a run broke.
     mutating func lost(_ osd: OSDID, incarnation: UInt64, now: UInt64) {
         let run = Run(id: osd, incarnation: incarnation)

@@ -107,7 +107,18 @@ final class World: MonitorEnvironment {
         settle()
     }
 
+    /// Lets time pass, with ticks in it.
     func advance(_ milliseconds: UInt64) {
+        var left = milliseconds
+        repeat {
+            let step = min(left, 1000)
+            holdUp(step)
+            left -= step
+        } while left > 0
+    }
+
+    /// Lets time pass without a tick before its end.
+    func holdUp(_ milliseconds: UInt64) {
         nowMilliseconds += milliseconds
         core.tick()
         settle()
