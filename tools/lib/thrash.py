@@ -14,7 +14,7 @@ import time
 
 from thrash_actions import SETTLE, Thrasher
 from thrash_clients import FIO_JOBS, FIO_SIZE, Clients
-from thrash_cluster import Cluster, Trouble, wait_for
+from thrash_cluster import Cluster, Trouble, run, wait_for
 
 OSDS = 5
 
@@ -123,11 +123,9 @@ class Run:
             osd.halt()
         self.cluster.monitor.halt()
         for osd in self.cluster.osds:
-            result = subprocess.run(
-                [self.args.nacre, "osd", "store", "fsck", osd.directory], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
-            if result.returncode:
-                raise Trouble(f"fsck of {osd}: exit status {result.returncode}: {result.stdout.strip()[:400]}")
+            status, text = run([self.args.nacre, "osd", "store", "fsck", osd.directory], 120)
+            if status:
+                raise Trouble(f"fsck of {osd}: exit status {status}: {text[:400]}")
         self.note("fsck of every store found nothing")
 
     def negative(self):

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from thrash_cluster import Trouble, wait_for
+from thrash_cluster import Trouble, run, wait_for
 
 FIO_JOBS = 3
 FIO_SIZE = 24 << 20
@@ -104,12 +104,10 @@ class Clients:
 
     def verify_fio(self):
         """Everything that the last pass wrote, once more."""
-        result = subprocess.run(
-            self.fio_command("--verify_only", f"--randseed={self.seed + self.passes}"), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=self.cluster.directory,
-            timeout=120)
-        if result.returncode:
-            raise Trouble(f"fio --verify_only ended with {result.returncode}: {result.stdout.strip()[:400]}")
+        status, text = run(self.fio_command("--verify_only", f"--randseed={self.seed + self.passes}"), 120,
+                           cwd=self.cluster.directory)
+        if status:
+            raise Trouble(f"fio --verify_only ended with {status}: {text[:400]}")
 
     def end(self):
         if self.fio is not None and self.fio.poll() is None:

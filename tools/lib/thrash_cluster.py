@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,6 +39,26 @@ def wait_for(seconds, what, condition):
         now = time.monotonic()
         waited += min(now - last, 2)
         last = now
+
+
+def run(command, seconds, **options):
+    """Exit status and output of a command; 124 when it does not end in time."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, preexec_fn=_die_with_parent, **options)
+    output = []
+    reader = threading.Thread(target=lambda: output.append(process.stdout.read()))
+    reader.start()
+    try:
+        wait_for(seconds, "a command", lambda: process.poll() is not None)
+    except Trouble:
+        return 124, f"no answer in {seconds} s"
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        reader.join()
+        process.stdout.close()
+    return process.returncode, output[0].strip()
 
 
 class Daemon:
@@ -100,10 +121,8 @@ class Daemon:
     def halt(self, seconds=30):
         """SIGTERM, and exit status 0."""
         self.process.terminate()
-        try:
-            status = self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise Trouble(f"{self.name} does not stop within {seconds} s of SIGTERM") from None
+        wait_for(seconds, f"{self.name} to stop after SIGTERM", lambda: self.process.poll() is not None)
+        status = self.process.returncode
         self.process = None
         if status:
             raise Trouble(f"{self.name} exited with {status} after SIGTERM: {self.last_line()}")
@@ -196,14 +215,7 @@ class Cluster:
 
     def ask(self, *arguments, timeout=30):
         """Exit status and output of a command."""
-        try:
-            result = subprocess.run(
-                [self.nacre, *map(str, arguments), "--mon", self.monitor_address], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, text=True, check=False,
-                preexec_fn=_die_with_parent)
-        except subprocess.TimeoutExpired:
-            return 124, f"no answer in {timeout} s"
-        return result.returncode, result.stdout.strip()
+        return run([self.nacre, *map(str, arguments), "--mon", self.monitor_address], timeout)
 
     def must(self, *arguments, timeout=30):
         status, text = self.ask(*arguments, timeout=timeout)
