@@ -53,6 +53,19 @@ public struct OSDRecord: Hashable, Sendable {
     /// True when its last run is known to have ended, so that nothing of it is still to be waited out.
     public var isKnownDead: Bool { !isUp && downAt != .none && deadAt == downAt }
 
+    /// True when it is up in a run before which every other is known to have ended.
+    public var isRestarted: Bool { isUp && downAt != .none && deadAt == downAt }
+
+    /// Marks it up in a run of its daemon. Another run than the last is proof that the last has ended, since its disk can be
+    /// opened by one process at a time; the same one again is proof that it has not.
+    public mutating func markUp(in epoch: Epoch, incarnation: UInt64, endpoint: Endpoint) {
+        deadAt = incarnation == self.incarnation ? .none : downAt
+        isUp = true
+        upFrom = epoch
+        self.incarnation = incarnation
+        self.endpoint = endpoint
+    }
+
     /// Marks it down in `epoch`; `isDead` when its process is proven to have ended.
     public mutating func markDown(in epoch: Epoch, isDead: Bool) {
         isUp = false

@@ -77,8 +77,8 @@ public protocol GroupEnvironment: AnyObject {
     /// For how many milliseconds this OSD has still promised `primary` to let its reads be, counting what it may have
     /// promised before its last start.
     func promise(to primary: OSDID) -> UInt32
-    /// True when the process that led older intervals under this number is known to have ended.
-    func isKnownDead(_ osd: OSDID) -> Bool
+    /// True when the process that led intervals under this number, the last of them until `epoch`, is known to have ended.
+    func isKnownDead(_ osd: OSDID, afterLeadingUntil epoch: Epoch) -> Bool
     /// True when the OSD is up in its newest map.
     func isUp(_ osd: OSDID) -> Bool
 }

@@ -47,7 +47,11 @@ extension PlacementGroup {
     /// Until when an older primary may still serve reads: one that has answered in this interval does not, nor does one whose
     /// process has ended.
     var olderLeaseEnd: UInt64 {
-        peering.leases.filter { peering.infos[$0.key] == nil && !environment.isKnownDead($0.key) }.values.max() ?? 0
+        peering.leases.filter { primary, _ in
+            guard peering.infos[primary] == nil else { return false }
+            let until = intervals.past.last { $0.primary == primary }?.last ?? .none
+            return !environment.isKnownDead(primary, afterLeadingUntil: until)
+        }.values.max() ?? 0
     }
 
     /// To be called several times a second: the service begins when older leases have ended.

@@ -28,6 +28,29 @@ import Wire
         #expect(world.map.osds[osds[1].id]?.isKnownDead == true)
     }
 
+    @Test func anotherRunProvesTheEndOfTheOneBefore() throws {
+        let world = try World()
+        var osds = try world.threeUp()
+        func goSilent() {
+            for other in osds.dropFirst() {
+                world.receive(
+                    .failure(
+                        OSDFailure(
+                            reporter: other.id, target: osds[0].id, incarnation: osds[0].incarnation,
+                            evidence: .silent(milliseconds: 6000))), from: other.session)
+            }
+        }
+        goSilent()
+        #expect(!world.map.isUp(osds[0].id))
+        world.receive(.boot(osds[0].boot), from: osds[0].session)
+        #expect(world.map.isUp(osds[0].id) && world.map.osds[osds[0].id]?.isRestarted == false)
+        goSilent()
+        osds[0].incarnation += 1
+        osds[0].session = world.open(.osd(osds[0].id))
+        world.receive(.boot(osds[0].boot), from: osds[0].session)
+        #expect(world.map.isUp(osds[0].id) && world.map.osds[osds[0].id]?.isRestarted == true)
+    }
+
     @Test func whatIsDownForLongGoesOutAndComesInWhenItIsBack() throws {
         let world = try World()
         let osds = try world.threeUp()

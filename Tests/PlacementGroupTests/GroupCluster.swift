@@ -78,7 +78,7 @@ final class GroupHost: GroupEnvironment {
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
     func leaseEnd(from members: [OSDID]) -> UInt64 { members.isEmpty ? .max : leaseEnd }
     func promise(to primary: OSDID) -> UInt32 { promises[primary] ?? 0 }
-    func isKnownDead(_ osd: OSDID) -> Bool { !cluster.undead.contains(osd) }
+    func isKnownDead(_ osd: OSDID, afterLeadingUntil epoch: Epoch) -> Bool { !cluster.undead.contains(osd) }
     func name(of client: ClientHandle) -> String? { "client" }
     func isUp(_ osd: OSDID) -> Bool { cluster.epochs[Int(epoch.rawValue)].up.contains(osd) }
 

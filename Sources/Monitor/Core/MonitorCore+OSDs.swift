@@ -32,10 +32,7 @@ extension MonitorCore {
             draft.settle(boot.id, record)
             return false
         }
-        record.isUp = true
-        record.incarnation = boot.incarnation
-        record.endpoint = boot.endpoint
-        record.upFrom = draft.epoch
+        record.markUp(in: draft.epoch, incarnation: boot.incarnation, endpoint: boot.endpoint)
         if record.isAutomaticallyOut {
             record.isAutomaticallyOut = false
             record.reweight = OSDRecord.fullReweight

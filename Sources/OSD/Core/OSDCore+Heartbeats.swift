@@ -121,5 +121,8 @@ extension OSDCore {
         return end > now ? UInt32(clamping: end - now) : 0
     }
 
-    public func isKnownDead(_ osd: OSDID) -> Bool { map?.osds[osd]?.isKnownDead ?? true }
+    public func isKnownDead(_ osd: OSDID, afterLeadingUntil epoch: Epoch) -> Bool {
+        guard let record = map?.osds[osd] else { return true }
+        return record.isKnownDead || (record.isRestarted && epoch < record.upFrom)
+    }
 }
