@@ -198,38 +198,56 @@ class Bench:
                 os.remove(os.path.join(self.directory, name))
 
     def recovery(self):
-        """A disk is replaced, and 2 GiB are brought back to the new one: idle, and under a client."""
+        """2 GiB are brought back to a new disk, and to one that was away while they were written: idle, and under a client."""
         size = self.args.mib
         self.disk()
         self.begin("recovery")
         self.cluster.must("rbd", "create", "--size", f"{size}M", "rbd/data")
         self.fio("fill", *self.over("data"), "--rw=write", "--bs=1m", "--iodepth=8", f"--size={size}m")
         self.await_clean()
-        self.record("recovery, idle, MiB/s", size / self.replace(0))
+        self.record("recovery of a new disk, MiB/s", size / self.replace(0))
+        self.record("recovery of one that was away, MiB/s", size / self.come_back(2))
+        self.under_load("new disk", lambda: self.replace(1))
+        self.under_load("away", lambda: self.come_back(2))
+        self.finish()
+
+    def under_load(self, what, bring_back):
+        """What a client keeps of its rate while a disk is brought back, and how fast that is then."""
+        size = self.args.mib
         load = [*self.over("data"), "--rw=randwrite", "--bs=4k", "--iodepth=32", f"--size={size}m", "--time_based"]
         before = self.fio("before", *load, "--runtime=8", "--ramp_time=2")["write"]["iops"]
-        self.record("client before, 4 KiB writes/s", before)
+        log = f"{self.directory}/during_iops.1.log"
         client = subprocess.Popen(
-            ["fio", "--name=during", "--randrepeat=0", "--norandommap", "--output-format=json", *load,
-             "--runtime=600", f"--write_iops_log={self.directory}/during", "--log_avg_msec=500"],
+            ["fio", "--name=during", "--randrepeat=0", "--norandommap", *load, "--runtime=900",
+             f"--write_iops_log={self.directory}/during", "--log_avg_msec=500"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.directory)
-        began = time.time()
+        began = time.monotonic()
         try:
-            took = self.replace(1)
+            took = bring_back()
         finally:
             client.terminate()
             client.wait()
-        end = time.time() - began
-        with open(f"{self.directory}/during_iops.1.log", encoding="ascii") as log:
-            samples = [(float(line.split(",")[0]) / 1000, float(line.split(",")[1])) for line in log]
-        during = [rate for when, rate in samples if end - took <= when <= end - 0.5]
-        self.record("recovery under the client, MiB/s", size / took)
-        self.record("client during recovery, writes/s", sum(during) / max(1, len(during)))
-        self.record("client during recovery / before", sum(during) / max(1, len(during)) / before)
-        self.finish()
+        end = time.monotonic() - began
+        with open(log, encoding="ascii") as samples:
+            rates = [(float(line.split(",")[0]) / 1000, float(line.split(",")[1])) for line in samples]
+        during = [rate for when, rate in rates if end - took <= when <= end - 0.5]
+        rate = sum(during) / max(1, len(during))
+        self.record(f"client before ({what}), 4 KiB writes/s", before)
+        self.record(f"client during recovery ({what}), writes/s", rate)
+        self.record(f"client during recovery / before ({what})", rate / before)
+        self.record(f"recovery under the client ({what}), MiB/s", size / took)
+
+    def come_back(self, index):
+        """Seconds that an OSD takes to get everything that was written while it was away."""
+        osd = self.cluster.osds[index]
+        osd.kill()
+        self.fio("away", *self.over("data"), "--rw=write", "--bs=1m", "--iodepth=8", f"--size={self.args.mib}m")
+        osd.start()
+        osd.await_ready()
+        return self.until_clean()
 
     def replace(self, index):
-        """Seconds from the first moment that the new OSD is up to the last group that is clean."""
+        """Seconds that a new, empty disk takes to get everything."""
         osd = self.cluster.osds[index]
         number = osd.number
         osd.kill()
@@ -237,6 +255,10 @@ class Bench:
         wait_for(60, "the purge", lambda: self.cluster.ask("osd", "purge", number, "--yes-i-really-mean-it")[0] == 0)
         osd.start()
         osd.learn_number()
+        return self.until_clean()
+
+    def until_clean(self):
+        """Seconds from now until all groups are clean, which they must not be yet."""
         began = time.monotonic()
         before = self.processor_times()
         wait_for(30, "recovery to begin", lambda: self.cluster.unclean())
