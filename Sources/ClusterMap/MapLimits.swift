@@ -12,6 +12,8 @@ public enum MapLimits {
     public static let osds = 16384
     /// Groups of a cluster that one kind of exception (`GroupExceptions`) may name.
     public static let exceptions = 1 << 20
+    /// Runs of removed snapshots of a pool, and so about as many snapshots that live.
+    public static let snapRuns = 32768
     /// Runs of clients that are blocklisted.
     public static let blocklist = 65536
     /// Bytes of an encoded map.

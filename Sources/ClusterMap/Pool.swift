@@ -42,6 +42,8 @@ public struct Pool: Hashable, Sendable {
     /// Whether the pool's number is hashed into what CRUSH is asked, so that pools do not lie on top of each other (the flag
     /// `hashpspool`); only very old pools do without.
     public var hashesPoolNumber = true
+    /// The pool's self-managed snapshots; nil when it never had one.
+    public var snapshots: PoolSnapshots?
 
     public init(
         id: PoolID, name: String, size: UInt8, minSize: UInt8, groupCount: UInt32, rule: Int32, created: Epoch,
@@ -111,9 +113,9 @@ public struct Pool: Hashable, Sendable {
         return low < count ? low : value & (mask >> 1)
     }
 
-    /// Version 2 appends kind, object hash and whether the pool's number is hashed.
+    /// Version 2 appends kind, object hash and whether the pool's number is hashed, version 3 snapshots.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("pool", supported: 2) { r, version throws(WireError) in
+        self = try reader.versioned("pool", supported: 3) { r, version throws(WireError) in
             var pool = Pool(
                 id: PoolID(try r.readI64()), name: try r.readString(atMost: MapLimits.name), size: try r.readU8(),
                 minSize: try r.readU8(), groupCount: try r.readU32(), rule: 0, created: .none)
@@ -128,6 +130,9 @@ public struct Pool: Hashable, Sendable {
                 }
                 (pool.kind, pool.objectHash) = (kind, hash)
                 pool.hashesPoolNumber = try r.readBool()
+                if version >= 3 {
+                    pool.snapshots = try r.readOptional { r throws(WireError) in try PoolSnapshots(from: &r) }
+                }
             }
             guard (1...MapLimits.groupsPerPool).contains(pool.groupCount),
                 (1...pool.groupCount).contains(pool.placementGroupCount),
@@ -138,7 +143,7 @@ public struct Pool: Hashable, Sendable {
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(2, compatible: 2) { w in
+        writer.versioned(3, compatible: 3) { w in
             w.writeI64(id.rawValue)
             w.writeString(name)
             w.writeU8(size)
@@ -151,6 +156,7 @@ public struct Pool: Hashable, Sendable {
             w.writeU8(kind.rawValue)
             w.writeU8(objectHash.rawValue)
             w.writeBool(hashesPoolNumber)
+            w.writeOptional(snapshots) { $1.encode(into: &$0) }
         }
     }
 }

@@ -7,7 +7,10 @@ extension Administration {
     public func groupStat() async throws(CommandError) {
         try output.show(try await result("pg stat"), as: GroupCounts.self) { map in
             let states = map.pgsByState.map { "\($0.count) \($0.stateName)" }.joined(separator: ", ")
-            return "\(map.numPgs) pgs: \(states); \(Self.usage(map))"
+            let lines =
+                ["\(map.numPgs) pgs: \(states); \(Self.objects(map.data)), \(Self.usage(map))"]
+                + Self.deviations(map.data)
+            return lines.joined(separator: "; ")
         }
     }
 

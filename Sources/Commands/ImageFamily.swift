@@ -7,7 +7,7 @@ import Wire
 /// What `nacre rbd` does with images.
 public struct ImageAdministration: Sendable {
     private let cluster: Cluster
-    private let output: Output
+    let output: Output
     private let progress: ProgressLine?
 
     /// Commands on the images of `cluster`. Progress goes to `progress`, or nowhere.
@@ -37,17 +37,21 @@ public struct ImageAdministration: Sendable {
             for name in names {
                 // One that is being made or removed has no row, as it has no size.
                 guard let info = try? await images.info(name) else { continue }
-                rows.append(ImageRow(image: name, id: info.id, size: info.header.size.rawValue, format: 2))
+                rows.append(ImageRow(info))
+                rows += info.header.snapshots.map { ImageRow(info, $0) }
             }
             output.show(rows, plain: Self.table)
         }
     }
 
-    /// Shows what an image is.
+    /// Shows what an image, or a snapshot of it, is.
     public func info(_ spec: ImageSpec) async throws(CommandError) {
         try await run { () async throws(any Error) in
-            let info = try await images(spec.pool).info(spec.image)
-            output.show(ImageReport(info), plain: Self.text)
+            let images = try await images(spec.pool)
+            let info = try await images.info(spec.image)
+            var snapshot: ImageSnapshot?
+            if let name = spec.snapshot { snapshot = try images.find(name, info) }
+            output.show(ImageReport(info, snapshot), plain: Self.text)
         }
     }
 
@@ -83,14 +87,14 @@ public struct ImageAdministration: Sendable {
         }
     }
 
-    private func images(_ pool: String) async throws -> Images { Images(pool: try await cluster.pool(named: pool)) }
+    func images(_ pool: String) async throws -> Images { Images(pool: try await cluster.pool(named: pool)) }
 
-    private func run(_ body: () async throws -> Void) async throws(CommandError) {
+    func run(_ body: () async throws -> Void) async throws(CommandError) {
         do { try await body() } catch { throw CommandError(error) }
     }
 
     /// Shows how far an operation is and how it ended.
-    private func run(_ name: String, _ body: (Progress?) async throws -> Void) async throws(CommandError) {
+    func run(_ name: String, _ body: (Progress?) async throws -> Void) async throws(CommandError) {
         let progress = progress
         var report: Progress?
         if let progress { report = { done, total in progress.show(name, done, total) } }
@@ -113,13 +117,18 @@ public struct ImageAdministration: Sendable {
         \tblock_name_prefix: \(image.blockNamePrefix)
         \tformat: \(image.format)
 
-        """
+        """ + (image.protected.map { "\tprotected: \($0 == "true" ? "True" : "False")\n" } ?? "")
     }
 
     private static func table(_ rows: [ImageRow]) -> String {
         Layout.table(
             [("NAME", .left), ("SIZE", .right), ("PARENT", .left), ("FMT", .right), ("PROT", .left), ("LOCK", .left)],
-            rows.map { [$0.image, Layout.bytes($0.size), "", "\($0.format)", "", ""] })
+            rows.map { row in
+                let name = row.snapshot.map { "\(row.image)@\($0)" } ?? row.image
+                return [
+                    name, Layout.bytes(row.size), "", "\(row.format)", row.protected == "true" ? "yes" : "", "",
+                ]
+            })
     }
 }
 
@@ -129,10 +138,26 @@ public struct ImageRow: Report, Hashable, Sendable {
     public var image: String
     /// The id that names its objects.
     public var id: String
+    /// The snapshot's name; absent for the image itself.
+    public var snapshot: String?
+    /// The snapshot's number.
+    public var snapshotId: UInt64?
     /// Its bytes.
     public var size: UInt64
     /// The image format.
     public var format: Int
+    /// For a snapshot: `true` or `false`, as a string, as the field has it.
+    public var protected: String?
+
+    init(_ info: ImageInfo, _ snapshot: ImageSnapshot? = nil) {
+        image = info.name
+        id = info.id
+        self.snapshot = snapshot?.name
+        snapshotId = snapshot?.id.rawValue
+        size = (snapshot?.size ?? info.header.size).rawValue
+        format = 2
+        protected = snapshot.map { "\($0.isProtected)" }
+    }
 }
 
 /// The answer to `rbd info`.
@@ -157,15 +182,19 @@ public struct ImageReport: Report, Hashable, Sendable {
     public var format: Int
     /// When it was made, in seconds since 1970; absent when its header does not say.
     public var createTimestamp: UInt32?
+    /// For a snapshot: `true` or `false`, as a string, as the field has it.
+    public var protected: String?
 
-    init(_ info: ImageInfo) {
+    init(_ info: ImageInfo, _ snapshot: ImageSnapshot? = nil) {
         name = info.name
         id = info.id
-        size = info.header.size.rawValue
-        objects = info.header.objectCount
+        protected = snapshot.map { "\($0.isProtected)" }
+        let bytes = snapshot?.size ?? info.header.size
+        size = bytes.rawValue
+        objects = (bytes.rawValue + info.header.objectSize - 1) / info.header.objectSize
         order = info.header.order
         objectSize = info.header.objectSize
-        snapshotCount = 0
+        snapshotCount = info.header.snapshots.count
         blockNamePrefix = info.header.objectPrefix
         format = 2
         createTimestamp = info.header.created?.seconds

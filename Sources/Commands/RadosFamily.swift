@@ -92,7 +92,8 @@ public struct RadosAdministration: Sendable {
         let pool = try await openPool()
         var names: [ObjectEntry] = []
         do throws(RADOSError) {
-            for seed in 0..<(try await pool.groupCount()) {
+            var (seed, count) = (UInt32(0), try await pool.groupCount())
+            while seed < count {
                 var after: ObjectID?
                 repeat {
                     let part = try await pool.list(group: seed, after: after, prefix: .empty)
@@ -104,6 +105,9 @@ public struct RadosAdministration: Sendable {
                     }
                     after = part.next
                 } while after != nil
+                seed += 1
+                // Groups that were split meanwhile have left objects to new ones; some may be shown twice.
+                if seed == count { count = try await pool.groupCount() }
             }
         } catch {
             throw CommandError(errno: Self.status, "error listing pool '\(poolName)': \(Self.text(error))")

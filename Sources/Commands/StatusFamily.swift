@@ -27,14 +27,19 @@ extension Administration {
         text +=
             "\n  services:\n    mon: \(status.monmap.numMons) daemons, \(monitors)\n    osd: \(Self.text(of: status.osdmap))\n"
         let map = status.pgmap
-        text += "\n  data:\n    pools:   \(map.numPools) pools, \(map.numPgs) pgs\n    usage:   \(usage(map))\n"
+        text +=
+            "\n  data:\n    pools:   \(map.numPools) pools, \(map.numPgs) pgs\n    objects: \(objects(map.data))\n    usage:   \(usage(map))\n"
         var label = "    pgs:     "
+        for line in deviations(map.data) {
+            text += "\(label)\(line)\n"
+            label = "             "
+        }
         for state in map.pgsByState {
             text += "\(label)\(state.count) \(state.stateName)\n"
             label = "             "
         }
         for waiting in map.waiting { text += "             \(self.text(waiting))\n" }
-        return text
+        return text + recovery(map.data)
     }
 
     /// Why groups do not serve, in a sentence.

@@ -2,7 +2,8 @@ import NBD
 import RADOS
 import RBD
 
-/// The images of a cluster as the exports of an NBD server. Export names are image specs, `[pool/]image`.
+/// The images of a cluster as the exports of an NBD server. Export names are image specs, `[pool/]image[@snap]`; a snapshot
+/// is read-only.
 ///
 /// Connections that use one image share one handle, which is closed after the last of them. The server must run on the
 /// cluster's event loop: `NBDServer(directory: directory, on: cluster.loop)`.
@@ -29,8 +30,10 @@ public final class ImageDirectory: ExportDirectory {
         do {
             return try await disks.use(spec) { [cluster, isReadOnly] in
                 let pool = try await cluster.pool(named: spec.pool)
-                let image = try await OpenImage<ExportReply>.open(spec.image, in: pool) { ExportReceiver($0) }
-                return ImageExport(spec: spec, image: image, isReadOnly: isReadOnly)
+                let image = try await OpenImage<ExportReply>.open(spec.image, at: spec.snapshot, in: pool) {
+                    ExportReceiver($0)
+                }
+                return ImageExport(spec: spec, image: image, isReadOnly: isReadOnly || spec.snapshot != nil)
             }
         } catch {
             throw Self.failure(error)

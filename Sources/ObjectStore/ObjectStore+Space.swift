@@ -184,20 +184,22 @@ extension ObjectStore {
     private func least(of transaction: Transaction) -> UInt64 {
         let unitSize = StoreLimits.unitSize
         var units = 0
+        // What it clones itself shares every unit with the clone by then.
+        var cloned: [ObjectID] = []
         for operation in transaction.operations {
             switch operation {
+            case .clone(let id, let target):
+                cloned += [id, target]
             case .write(let id, let offset, let data):
                 let object = try? cached(id)
                 if let object { try? loadUnits(object) }
-                units += unitsNeeded(object, from: Int(offset), to: Int(offset) + data.count)
+                let own = cloned.contains(id) ? nil : object
+                units += unitsNeeded(own, from: Int(offset), to: Int(offset) + data.count)
             case .zero(let id, let offset, let length):
-                let object = try? cached(id)
-                if let object { try? loadUnits(object) }
-                units += edgesShared(object, [Int(offset), Int(offset + length)])
+                let edges = [Int(offset), Int(offset + length)]
+                units += cloned.contains(id) ? edges.count : edgesShared(try? cached(id), edges)
             case .truncate(let id, let size):
-                let object = try? cached(id)
-                if let object { try? loadUnits(object) }
-                units += edgesShared(object, [Int(size)])
+                units += cloned.contains(id) ? 1 : edgesShared(try? cached(id), [Int(size)])
             case .cloneRange(_, _, _, let length, _):
                 units += Int(length) / unitSize + 2
             default: break
@@ -219,7 +221,8 @@ extension ObjectStore {
     }
 
     private func edgesShared(_ object: CachedObject?, _ edges: [Int]) -> Int {
-        edges.count { edge in
+        if let object { try? loadUnits(object) }
+        return edges.count { edge in
             edge % StoreLimits.blockSize != 0
                 && object?.unit(edge / StoreLimits.unitSize).map { units.isShared($0.place) } ?? false
         }

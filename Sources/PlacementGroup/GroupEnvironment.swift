@@ -47,10 +47,12 @@ public protocol GroupEnvironment: AnyObject {
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue]
     /// Entries with keys after `after` that begin with `prefix`, in order, at most `limit`.
     func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue]
+    /// Bytes of the keys and values of an object's omap; counting stops where it passes `limit`.
+    func omapSize(of object: ObjectID, limit: Int) -> Int
     /// Objects of the range after `after`, in storage order, at most `limit`.
     func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID]
-    /// Keys of the group in `from ..< to`, in order.
-    func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue]
+    /// Keys of the group in `from ..< to`, in order, at most `limit`.
+    func groupKeys(_ group: PGID, from: Bytes, to: Bytes, limit: Int) -> [KeyValue]
     /// Has the monitors commit that this OSD lives in `epoch`: a later map with that `up_thru` is given to `advance`. Asked
     /// again until it is there; once for each interval is enough.
     func requestUpThru(_ epoch: Epoch)
@@ -62,6 +64,8 @@ public protocol GroupEnvironment: AnyObject {
     func requestTurn(_ kind: TurnKind, for group: GroupSlot)
     /// Gives a turn back, or takes the request back.
     func releaseTurn(_ kind: TurnKind, for group: GroupSlot)
+    /// Has the group's `scrubMayGoOn` called when the OSD has time for a step: soon, or (not `isUrgent`) later beside clients.
+    func requestScrubStep(for group: GroupSlot, isUrgent: Bool)
     /// True when the OSD may bring one more object back now; given back by `endRecovery`. When it is false, the group's
     /// `recoveryMayGoOn` follows.
     func beginRecovery(for group: GroupSlot) -> Bool
@@ -69,6 +73,8 @@ public protocol GroupEnvironment: AnyObject {
     /// True when a push that is not urgent must wait before its next part, so that clients keep their share: the group's
     /// `pushMayGoOn` follows with the same number. `took` is how long the last part took, in milliseconds.
     func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool
+    /// A copy of an object was brought back.
+    func recovered(bytes: UInt64)
     /// Something rare has happened: counted by tests.
     func occurred(_ branch: RareBranch)
     /// Until when all of these members have promised this OSD, as their primary, to let its reads be; in milliseconds of
@@ -81,6 +87,13 @@ public protocol GroupEnvironment: AnyObject {
     func isKnownDead(_ osd: OSDID, afterLeadingUntil epoch: Epoch) -> Bool
     /// True when the OSD is up in its newest map.
     func isUp(_ osd: OSDID) -> Bool
+}
+
+extension GroupEnvironment {
+    /// All keys of the group in `from ..< to`, in order.
+    func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue] {
+        groupKeys(group, from: from, to: to, limit: .max)
+    }
 }
 
 /// Where the OSD keeps a group: an index that finds it without a lookup.
@@ -109,12 +122,16 @@ public enum ReadOutcome: Sendable {
     case failed(String)
 }
 
-/// The two sides of filling a member, each bounded for a whole OSD.
-public enum TurnKind: UInt8, Hashable, Sendable {
+/// The two sides of filling a member and of comparing copies, each bounded for a whole OSD.
+public enum TurnKind: UInt8, CaseIterable, Hashable, Sendable {
     /// This OSD's group fills another OSD.
     case filling
     /// This OSD's copy is filled.
     case beingFilled
+    /// This OSD's group is scrubbed.
+    case scrubbing
+    /// This OSD's copy is compared for another's.
+    case beingScrubbed
 }
 
 /// Ways through the code that a run seldom takes. A simulation that never took one has not tested it.
@@ -153,4 +170,32 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case waitedForLease
     /// A primary read bad data and took another copy's.
     case readRepaired
+    /// A group was split into several.
+    case split
+    /// A group was split that was bringing back what members lacked.
+    case splitWhileRecovering
+    /// A scrub went through a group and found nothing.
+    case scrubbedClean
+    /// A scrub found copies that are not what they should be.
+    case scrubFoundDamage
+    /// A scrub had to give way to an interval or to recovery.
+    case scrubPreempted
+    /// A scrub went on where it had to give way.
+    case scrubResumed
+    /// A write waited for the comparison of its object.
+    case waitedForScrub
+    /// Bad copies of an object were to be replaced.
+    case copyReplaced
+    /// An object was read of which no copy verifies.
+    case nothingToRepairFrom
+    /// A write kept an object as a snapshot has it.
+    case cloned
+    /// An object that clones were left of was removed.
+    case whiteout
+    /// A clone was removed because no snapshot needs it any more.
+    case cloneTrimmed
+    /// A clone was sent to a member.
+    case cloneRecovered
+    /// An object was made what it was at a snapshot.
+    case rolledBack
 }

@@ -9,8 +9,12 @@ import Wire
 /// | `l` + version (12 bytes, big-endian) | a `LogEntry`; in version order |
 /// | `m` + encoded object | a `MissingObject` |
 /// | `r` + version (12 bytes, big-endian) | the requests that left the log when it was trimmed to that version |
+/// | `s` + snapshot (8 bytes, big-endian) + reversed hash (big-endian) + clone | nothing: the clone stands for the snapshot |
+/// | `t` + snapshot (8 bytes, big-endian) | the last number of a run of snapshots of which this copy has nothing left |
+/// | `v` | the `ScrubRecord` |
+/// | `x` + encoded object | an `InconsistentObject` |
 ///
-/// They change only in the transaction that changes the objects they speak of.
+/// What speaks of objects as they are changes only in the transaction that changes them.
 enum GroupKeys {
     static let info = Bytes("i")
     static let logStart = Bytes("l")
@@ -20,6 +24,11 @@ enum GroupKeys {
 
     static let requestsStart = Bytes("r")
     static let requestsEnd = Bytes("s")
+
+    static let scrub = Bytes("v")
+    static let scrubEnd = Bytes("w")
+    static let inconsistentStart = Bytes("x")
+    static let inconsistentEnd = Bytes("y")
 
     static func log(_ version: Version) -> Bytes { key("l", version) }
     static func requests(_ version: Version) -> Bytes { key("r", version) }
@@ -60,11 +69,81 @@ enum GroupKeys {
         log(Version(epoch: version.epoch, counter: version.counter + 1))
     }
 
+    static let snapsStart = Bytes("s")
+    static let snapsEnd = Bytes("t")
+    static let trimmedStart = Bytes("t")
+    static let trimmedEnd = Bytes("u")
+
+    /// The index of a snapshot lies between this and that of the next.
+    static func snap(_ snap: UInt64) -> Bytes {
+        .encoding(capacity: 9) { writer in
+            writer.writeU8(UInt8(ascii: "s"))
+            writer.writeU64(snap.byteSwapped)
+        }
+    }
+
+    static func snap(_ snap: SnapID, _ clone: ObjectID) -> Bytes {
+        .encoding(capacity: 80) { writer in
+            writer.writeU8(UInt8(ascii: "s"))
+            writer.writeU64(snap.rawValue.byteSwapped)
+            writer.writeU32(clone.reversedHash.byteSwapped)
+            clone.encode(into: &writer)
+        }
+    }
+
+    /// The snapshot and the clone of a key of the index.
+    static func clone(ofIndex key: Bytes) throws(WireError) -> (snap: SnapID, clone: ObjectID) {
+        var reader = ByteReader(key)
+        _ = try reader.readU8()
+        let snap = SnapID(try reader.readU64().byteSwapped)
+        _ = try reader.readU32()
+        return (snap, try ObjectID(from: &reader))
+    }
+
+    static func trimmed(_ first: UInt64) -> Bytes {
+        .encoding(capacity: 9) { writer in
+            writer.writeU8(UInt8(ascii: "t"))
+            writer.writeU64(first.byteSwapped)
+        }
+    }
+
+    static func trimmed(_ run: ClosedRange<UInt64>) -> KeyValue {
+        KeyValue(trimmed(run.lowerBound), .encoding(capacity: 8) { $0.writeU64(run.upperBound) })
+    }
+
+    /// The run of a pair that `trimmed` made.
+    static func trimmedRun(_ pair: KeyValue) throws(WireError) -> ClosedRange<UInt64> {
+        var key = ByteReader(pair.key)
+        _ = try key.readU8()
+        let first = try key.readU64().byteSwapped
+        var value = ByteReader(pair.value)
+        let last = try value.readU64()
+        guard first > 0, first <= last, last <= SnapID.last.rawValue else {
+            throw WireError("snapshots \(first) to \(last) are no run")
+        }
+        return first...last
+    }
+
     static func missing(_ object: ObjectID) -> Bytes {
         Bytes.encoding(capacity: 64) { writer in
             writer.writeU8(UInt8(ascii: "m"))
             object.encode(into: &writer)
         }
+    }
+
+    static func inconsistent(_ object: ObjectID) -> Bytes {
+        Bytes.encoding(capacity: 64) { writer in
+            writer.writeU8(UInt8(ascii: "x"))
+            object.encode(into: &writer)
+        }
+    }
+
+    static func entry(_ record: ScrubRecord) -> KeyValue {
+        KeyValue(scrub, .encoding(capacity: 80) { record.encode(into: &$0) })
+    }
+
+    static func entry(_ found: InconsistentObject) -> KeyValue {
+        KeyValue(inconsistent(found.object), .encoding(capacity: 512) { found.encode(into: &$0) })
     }
 
     static func entry(_ info: GroupInfo) -> KeyValue {
@@ -77,41 +156,5 @@ enum GroupKeys {
 
     static func entry(_ missing: MissingObject) -> KeyValue {
         KeyValue(self.missing(missing.object), .encoding(capacity: 96) { missing.encode(into: &$0) })
-    }
-}
-
-/// What a group keeps of each object beside what clients put there, in the attribute `_`, as RADOS does.
-struct ObjectInfo: Hashable {
-    /// The operation that changed the object last.
-    var version: Version
-    /// When that was, by the primary's clock: nanoseconds since 1970.
-    var modified: UInt64
-
-    static let attribute = "_"
-
-    var encoded: Bytes {
-        .encoding(capacity: 32) { writer in
-            writer.versioned(1) { writer in
-                version.encode(into: &writer)
-                writer.writeU64(modified)
-            }
-        }
-    }
-
-    /// What an attribute says; a value that cannot be read is a broken store and stops the OSD.
-    init(_ bytes: Bytes) {
-        var reader = ByteReader(bytes)
-        do {
-            self = try reader.versioned("object info", supported: 1) { r, _ throws(WireError) in
-                ObjectInfo(version: try Version(from: &r), modified: try r.readU64())
-            }
-        } catch {
-            preconditionFailure("object info of \(bytes.count) bytes: \(error)")
-        }
-    }
-
-    init(version: Version, modified: UInt64) {
-        self.version = version
-        self.modified = modified
     }
 }

@@ -47,6 +47,15 @@ public struct GroupLog: Sendable {
         for entry in entries { append(entry) }
     }
 
+    /// The history as one of the groups has it that a group was split into: what was done to others' objects keeps its place,
+    /// so that members agree on versions as before, but says nothing any more.
+    public func part(where isOwn: (ObjectID) -> Bool) -> GroupLog {
+        var part = GroupLog(tail: tail)
+        for batch in trimmed { part.remember(batch) }
+        for entry in entries { part.append(isOwn(entry.object) ? entry : entry.withoutMeaning) }
+        return part
+    }
+
     /// Version of the newest operation: the last entry, or the tail of an empty log.
     public var head: Version { entries.last?.version ?? tail }
 

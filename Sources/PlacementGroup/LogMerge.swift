@@ -89,7 +89,7 @@ public struct LogMerge: Sendable {
         for entry in entries
         where entry.kind != .error && position.covers(entry.object) && !settled.contains(entry.object) {
             switch entry.kind {
-            case .modify:
+            case .modify, .clone:
                 let have = removed.contains(entry.object) ? .zero : missing[entry.object]?.have ?? entry.prior
                 missing[entry.object] = MissingObject(object: entry.object, need: entry.version, have: have)
             case .delete:

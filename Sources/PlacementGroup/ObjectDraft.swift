@@ -20,9 +20,13 @@ struct ObjectDraft {
     /// What the steps give the client.
     var outputs: [Bytes] = []
 
-    init(_ object: ObjectID, exists: Bool) {
+    /// What the group knows of the object as the store has it.
+    let flags: ObjectFlags
+
+    init(_ object: ObjectID, exists: Bool, flags: ObjectFlags = []) {
         self.object = object
         self.exists = exists
+        self.flags = flags
         isStored = exists
     }
 

@@ -31,7 +31,7 @@ extension PlacementGroup {
     }
 
     private func activation(for osd: OSDID, _ merge: LogMerge) -> Activation {
-        var result = GroupInfo(group: id)
+        var result = GroupInfo(group: id, groupCount: info.groupCount)
         result.lastUpdate = peering.authorityLog.head
         result.logTail = merge.rewindTo
         result.lastBackfill = merge.position
@@ -61,7 +61,11 @@ extension PlacementGroup {
     /// Takes the history that the primary found, on any member: one transaction for the log, what is missing and the info.
     func activate(_ activation: Activation, primary: OSDID) {
         guard isSound(activation) else { return }
-        var steps: [Transaction.Operation] = activation.removals.map { .remove($0) }
+        var steps: [Transaction.Operation] = []
+        for object in activation.removals {
+            steps += removalFromIndex(of: object)
+            steps.append(.remove(object))
+        }
         var keys: [KeyValue] = []
         if activation.info.lastBackfill == .nothing {
             // The copy is compared object by object afterwards; its old log says nothing any more.
@@ -85,6 +89,7 @@ extension PlacementGroup {
         missing = Dictionary(activation.missing.map { ($0.object, $0) }, uniquingKeysWith: { $1 })
         arriving.removeAll()
         info = activation.info
+        info.groupCount = intervals.current.groupCount
         info.logTail = log.tail
         info.missingCount = UInt32(missing.count)
         precondition(log.head == info.lastUpdate, "group \(id): activated \(info), log ends at \(log.head)")
@@ -107,7 +112,7 @@ extension PlacementGroup {
         if activation.info.lastBackfill != .nothing, base < log.tail || !log.reaches(base) { return false }
         var last = base
         for entry in activation.entries {
-            guard entry.version > last, range.contains(entry.object) else { return false }
+            guard entry.version > last, entry.kind == .error || range.contains(entry.object) else { return false }
             last = entry.version
         }
         return last == activation.info.lastUpdate && activation.info.group == id && last.counter < UInt64.max / 2
@@ -152,7 +157,9 @@ extension PlacementGroup {
     func becomeClean() {
         noteClean()
         for osd in others { send(.clean(interval), to: osd) }
+        shareScrubState()
         for osd in peering.infos.keys.sorted() where !acting.contains(osd) { strayAppeared(osd) }
+        continueTrimming()
     }
 
     func noteClean() {
@@ -190,14 +197,14 @@ extension PlacementGroup {
         log = GroupLog()
         missing.removeAll()
         committedThrough = .zero
-        var next = GroupInfo(group: id)
+        var next = GroupInfo(group: id, groupCount: info.groupCount)
         next.lastBackfill = .nothing
         next.historyLastEpochStarted = info.historyLastEpochStarted
         next.historyLastEpochClean = info.historyLastEpochClean
         info = next
         commit(
             Transaction([
-                .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.requestsEnd),
+                .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.trimmedEnd),
                 .setGroupKeys(id, entries: [GroupKeys.entry(info)]),
             ]), .removal)
     }
@@ -210,7 +217,8 @@ extension PlacementGroup {
         let objects = environment.objects(in: range, after: nil, limit: GroupLimits.removals)
         if objects.isEmpty {
             isRemoving = false
-            info = GroupInfo(group: id)
+            info = GroupInfo(group: id, groupCount: intervals.current.groupCount)
+            scrub = Scrub()
             commit(Transaction([.removeGroup(id)]), .note)
         } else {
             commit(Transaction(objects.map { .remove($0) }), .removal)
@@ -224,5 +232,7 @@ extension PlacementGroup {
         }
         if let fill = recovery.fill, fill.isTooFull { send(.reserve, to: fill.target) }
         if isClean, info.historyLastEpochClean < interval { becomeClean() }
+        if isPrimary { scrubTick() }
+        continueTrimming()
     }
 }

@@ -23,8 +23,13 @@ struct Fill {
     /// True when the member has the object, or has it not, as the primary does.
     func has(_ object: ObjectID) -> Bool {
         if let cursor, object <= cursor { return true }
-        guard isOpen, !pending.contains(object) else { return false }
-        return boundary.map { object <= $0 } ?? true
+        return reaches(object) && !pending.contains(object)
+    }
+
+    /// True when the object is in the window.
+    func reaches(_ object: ObjectID) -> Bool {
+        if let cursor, object <= cursor { return false }
+        return isOpen && (boundary.map { object <= $0 } ?? true)
     }
 }
 
@@ -40,6 +45,7 @@ extension PlacementGroup {
     /// The OSD's turn for one of this group's fills has come.
     public func turnGranted(_ kind: TurnKind) {
         switch kind {
+        case .scrubbing, .beingScrubbed: scrubTurnGranted(kind)
         case .filling:
             guard isActivated, let fill = recovery.fill, fill.stage == .waitingHere else {
                 return environment.releaseTurn(.filling, for: slot)
@@ -82,8 +88,16 @@ extension PlacementGroup {
 
     /// This member's objects after `after`, with their versions.
     private func localObjects(after: ObjectID?, limit: UInt32) -> (objects: [ObjectVersion], more: Bool) {
-        let objects = environment.objects(in: range, after: after, limit: Int(limit))
-        return (objects.map { ObjectVersion($0, version(of: $0)) }, objects.count == Int(limit))
+        var objects = environment.objects(in: range, after: after, limit: Int(limit))
+        let more = objects.count == Int(limit)
+        // A window never ends between the versions of an object: they change together.
+        while more, let last = objects.last, last.snap != .head {
+            let rest = environment.objects(in: range, after: last, limit: Int(limit))
+            let clones = rest.prefix { $0.isSameObject(as: last) }
+            objects += clones
+            if clones.count < rest.count || rest.count < Int(limit) { break }
+        }
+        return (objects.map { ObjectVersion($0, version(of: $0)) }, more)
     }
 
     func answerScan(after: ObjectID?, limit: UInt32, to osd: OSDID) {
@@ -100,7 +114,7 @@ extension PlacementGroup {
         let (mine, mineMore) = localObjects(after: fill.cursor, limit: environment.tuning.scan)
         // Only as far as both lists reach can the lack of an object in one of them mean anything.
         let ends = [more ? theirs.last?.object : nil, mineMore ? mine.last?.object : nil].compactMap { $0 }
-        fill.boundary = ends.min()
+        fill.boundary = ends.min()?.head
         fill.isOpen = true
         func window(_ list: [ObjectVersion]) -> [ObjectID: Version] {
             let within = list.filter { entry in fill.boundary.map { entry.object <= $0 } ?? true }

@@ -13,7 +13,7 @@ extension PlacementGroup {
             let lacking = missing.keys.filter { object in after.map { object > $0 } ?? true }
             objects = Array(Set(objects).union(lacking).sorted().prefix(Int(limit)))
         }
-        let names = objects.map(\.name).filter { $0.bytes.starts(with: prefix.array) }
+        let names = existing(objects, at: request.snap).map(\.name).filter { $0.bytes.starts(with: prefix.array) }
         let output = Bytes.encoding(capacity: 64 * names.count + 64) { writer in
             writer.writeArray(names) { $1.encode(into: &$0) }
             writer.writeOptional(objects.count == Int(limit) ? objects.last : nil) { $1.encode(into: &$0) }

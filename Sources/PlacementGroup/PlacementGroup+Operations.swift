@@ -9,9 +9,11 @@ extension PlacementGroup {
             answer(request, client, errno: Errno.tooLarge)
             return settleFailed(request.object)
         }
-        let prior = version(of: request.object)
-        var execution = Execution(
-            request: request, client: client, draft: ObjectDraft(request.object, exists: prior != .zero), prior: prior)
+        if case .rollback(let snap)? = request.steps.first { return rollBack(to: snap, request, client) }
+        let before = objectInfo(of: request.object)
+        let exists = before.version != .zero && !before.flags.contains(.isWhiteout)
+        let draft = ObjectDraft(request.object, exists: exists, flags: before.flags)
+        var execution = Execution(request: request, client: client, draft: draft, before: before)
         if let range = run(&execution) {
             hold(request.object)
             fetch(offset: range.offset, length: range.length, for: execution)
@@ -21,8 +23,8 @@ extension PlacementGroup {
     /// Goes on with a held request when what its step reads is there.
     func continueWrite(_ execution: inout Execution) {
         let (request, client) = (execution.request, execution.client)
-        if recovery.isWorking, isBlocked(request.object, isWrite: true) {
-            // A member has to be given the object as it is before it can follow its changes.
+        if mayBlock, isBlocked(request) {
+            // A member has to be given the object as it is before it can follow its changes, or copies of it are compared.
             return beginAgain(request, client)
         }
         if isFenced(request) {
@@ -38,7 +40,7 @@ extension PlacementGroup {
 
     /// Does the steps and orders what they came to, or says what has to be read first.
     private func run(_ execution: inout Execution) -> (offset: UInt64, length: UInt64)? {
-        let (request, client, prior) = (execution.request, execution.client, execution.prior)
+        let (request, client, before) = (execution.request, execution.client, execution.before)
         while execution.step < request.steps.count {
             switch apply(request.steps[execution.step], in: &execution) {
             case .done(let output):
@@ -49,20 +51,21 @@ extension PlacementGroup {
                 // A resend must fail as this did, whatever has changed by then: also when it was refused for want of room,
                 // since there may be room when the resend comes. The log has its reserve, and its acknowledgements say who is
                 // full still.
-                order([], kind: .error, prior: prior, outputs: [], errno: errno, for: request, from: client)
+                order([], kind: .error, prior: before.version, outputs: [], errno: errno, for: request, from: client)
                 return nil
             case .reads(let offset, let length):
                 return (offset, length)
             }
         }
-        finish(&execution.draft, prior: prior, request, client)
+        finish(&execution.draft, before: before, request, client)
         return nil
     }
 
     /// Orders what the steps came to.
     func finish(
-        _ draft: inout ObjectDraft, prior: Version, _ request: OperationRequest, _ client: ClientHandle
+        _ draft: inout ObjectDraft, before: ObjectInfo, _ request: OperationRequest, _ client: ClientHandle
     ) {
+        let prior = before.version
         if draft.isRemoved { disconnectWatches(of: draft.object, errno: Errno.noEntry) }
         guard draft.isChanged else {
             // That there is nothing to change may be the doing of writes that are not durable yet, and a resend must not
@@ -70,10 +73,12 @@ extension PlacementGroup {
             return order(
                 [], kind: .error, prior: prior, outputs: draft.outputs, errno: 0, for: request, from: client)
         }
+        guard request.context.isNone, draft.flags.isEmpty else {
+            return finishKeepingVersions(draft, prior: prior, request, client)
+        }
         if draft.exists {
-            let info = ObjectInfo(
-                version: Version(epoch: interval, counter: info.lastUpdate.counter + 1),
-                modified: environment.wallNanoseconds)
+            let digests = digests(of: draft.object, before: before, after: draft.operations)
+            let info = ObjectInfo(version: nextVersion(), modified: environment.wallNanoseconds, digests: digests)
             draft.append(.setAttribute(draft.object, name: ObjectInfo.attribute, value: info.encoded))
         }
         order(

@@ -5,6 +5,8 @@ import Wire
 struct PendingRead {
     enum Purpose {
         case push(PushKey, serial: UInt32)
+        /// For the answer of this number to a primary's question.
+        case scrub(UInt32)
         /// The `step` of a client's request.
         case request(OperationRequest, ClientHandle, outputs: [Bytes], step: Int)
         /// What a step of any kind needs to go on.
@@ -19,8 +21,8 @@ struct Execution {
     var client: ClientHandle
     /// The object as the steps so far leave it.
     var draft: ObjectDraft
-    /// The object's version before the request.
-    var prior = Version.zero
+    /// The object's info before the request.
+    var before = ObjectInfo.none
     /// The step to be done next.
     var step = 0
     /// Data of the stored object that this step has asked for.
@@ -59,13 +61,19 @@ extension PlacementGroup {
         switch read.purpose {
         case .push(let key, let serial):
             pushRead(key, serial: serial, outcome)
+        case .scrub(let number):
+            scrubRead(number, outcome)
         case .request(let request, let client, var outputs, let step):
             switch outcome {
             case .data(let data):
                 outputs.append(data)
                 self.read(request, client, outputs: outputs, step: step + 1)
             case .failed:
-                answer(request, client, errno: Errno.ioError)
+                if inspect(request.object) {
+                    activities[request.object]?.queue.prepend((request, client))
+                } else {
+                    answer(request, client, errno: Errno.ioError)
+                }
                 release(request.object, writer: false)
             }
         case .execution(var execution, let offset, let length):
@@ -84,7 +92,7 @@ extension PlacementGroup {
     /// Goes on with a reading request at `step`; ends, or waits for data.
     func read(_ request: OperationRequest, _ client: ClientHandle, outputs: [Bytes], step: Int) {
         guard step < request.steps.count else { return finishRead(request, client, outputs) }
-        var draft = ObjectDraft(request.object, exists: environment.size(of: request.object) != nil)
+        var draft = draft(of: request)
         if case .read(let offset, let length) = request.steps[step] {
             // The usual one takes the short way.
             guard draft.exists else {
@@ -148,6 +156,8 @@ extension PlacementGroup {
         case .compareOmap(let key, let expected):
             let value = omapValues(in: draft, keys: [key]).first?.value
             return value == expected ? .done(.empty) : .failed(errno: Errno.canceled)
+        case .listSnaps:
+            return versions(of: draft.object.head).map { .done($0) } ?? .failed(errno: Errno.noEntry)
         case .assertUnwatched:
             return draft.exists && !liveWatchers(in: draft).isEmpty ? .failed(errno: Errno.busy) : .done(.empty)
         case .call(let call):
@@ -254,5 +264,7 @@ extension PlacementGroup {
     }
 
     /// True for what clients may name; the group keeps attributes of its own beside them.
-    func isClients(_ name: String) -> Bool { name != ObjectInfo.attribute && name != Self.watchersAttribute }
+    func isClients(_ name: String) -> Bool {
+        name != ObjectInfo.attribute && name != Self.watchersAttribute && name != Self.snapshotsAttribute
+    }
 }

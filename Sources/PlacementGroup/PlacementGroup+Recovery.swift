@@ -51,6 +51,7 @@ extension PlacementGroup {
             environment.occurred(member.position == .nothing ? .backfillStarted : .backfillResumed)
         }
         recovery.isWorking = true
+        startTally()
         continueRecovery()
     }
 
@@ -63,7 +64,10 @@ extension PlacementGroup {
     }
 
     /// The OSD has room for more objects under way.
-    public func recoveryMayGoOn() { continueRecovery() }
+    public func recoveryMayGoOn() {
+        continueRecovery()
+        continueTrimming()
+    }
 
     func continueRecovery() {
         guard isActivated, recovery.isWorking else { return }
@@ -89,12 +93,11 @@ extension PlacementGroup {
         recovery.lackingObjects.contains(object) || recovery.fill?.pending.contains(object) == true
     }
 
-    /// True when a request must wait for the object to be brought back.
-    func isBlocked(_ object: ObjectID, isWrite: Bool) -> Bool {
-        guard isWrite, missing[object] == nil else { return missing[object] != nil }
+    /// True when a write on an object must wait for it. Members that lack it get the log entry alone while it is not on its
+    /// way, if enough have it: the write is as safe as in a group that has only those.
+    private func mustWait(toChange object: ObjectID) -> Bool {
+        if missing[object] != nil { return true }
         guard isLacking(object) else { return false }
-        // Members that lack it get the log entry alone while it is not on its way, if enough have it: the write is as safe as
-        // in a group that has only those.
         return recovery.underway[object] != nil || recovery.delayed.contains(object) || !isHeldWidely(object)
     }
 
@@ -105,17 +108,45 @@ extension PlacementGroup {
         return holders >= Int(intervals.current.minSize)
     }
 
-    /// A client waits for the object: it goes before all others.
-    func expedite(_ object: ObjectID) {
+    /// True while requests may have to wait for objects on their way, or for what is compared.
+    var mayBlock: Bool { recovery.isWorking || scrub.isBlocking }
+
+    /// True when a request must wait for its object, or the version of it that it needs, to be brought back or compared.
+    func isBlocked(_ request: OperationRequest) -> Bool {
+        if scrub.isBlocking, isHeldUpByScrub(request) { return true }
+        return recovery.isWorking && whatBlocks(request) != nil
+    }
+
+    private func isHeldUpByScrub(_ request: OperationRequest) -> Bool {
+        if request.isWrite { return isExamined(request.object) }
+        if scrub.inspections[request.object] != nil { return true }
+        return version(needed: request).map { scrub.inspections[$0] != nil } ?? false
+    }
+
+    private func whatBlocks(_ request: OperationRequest) -> ObjectID? {
+        let object = request.object
+        guard request.isWrite else {
+            if missing[object] != nil { return object }
+            return version(needed: request).flatMap { missing[$0] != nil ? $0 : nil }
+        }
+        if mustWait(toChange: object) { return object }
+        return version(needed: request).flatMap { isLacking($0) ? $0 : nil }
+    }
+
+    /// A client waits for what it needs: that goes before all others.
+    func expedite(_ request: OperationRequest) {
+        guard let object = whatBlocks(request) else { return environment.occurred(.waitedForScrub) }
         environment.occurred(.waitedForObject)
         guard recovery.underway[object] == nil else { return hurry(object) }
         if !recovery.unfound.contains(object) { bringBack(object, isCounted: false) }
     }
 
-    /// The writes that an object's recovery waited for are done.
-    func resume(_ object: ObjectID) {
-        guard recovery.underway[object] == nil else { return }
-        bringBack(object, isCounted: false)
+    /// The writes that the recovery of an object, or of its clones, waited for are done.
+    func resume(_ head: ObjectID) {
+        for object in recovery.delayed.filter({ $0.isSameObject(as: head) }).sorted()
+        where recovery.underway[object] == nil {
+            bringBack(object, isCounted: false)
+        }
     }
 
     /// Fetches an object that this member lacks, or sends it to those that do.
@@ -123,7 +154,7 @@ extension PlacementGroup {
         var work = Recovery.Work()
         work.isCounted = isCounted
         work.isUrgent = !isCounted
-        if let activity = activities[object], activity.writers > 0 {
+        if let activity = activities[object.head], activity.writers > 0 {
             recovery.delayed.insert(object)
             if isCounted { environment.endRecovery() }
             return
@@ -132,8 +163,9 @@ extension PlacementGroup {
         if let lacking = missing[object] {
             guard let source = source(of: object) else {
                 environment.occurred(.unfound)
-                recovery.unfound.insert(object)
                 if isCounted { environment.endRecovery() }
+                recovery.unfound.insert(object)
+                if restoreOwnCopy(of: object) { wake(object) }
                 return
             }
             work.source = source
@@ -171,16 +203,19 @@ extension PlacementGroup {
         }
         if work.isCounted { environment.endRecovery() }
         if recovery.lackingObjects.remove(object) != nil { environment.occurred(.recoveredObject) }
+        if object.snap != .head { environment.occurred(.cloneRecovered) }
         recovery.failed[object] = nil
         finishWindow()
-        wake(object)
+        wake(object.head)
         continueRecovery()
     }
 
     /// An object that this primary fetched is on its disk.
     func pullStored(_ object: ObjectID, _ version: Version) {
         guard isActivated, recovery.underway[object]?.source != nil, missing[object] == nil else { return }
-        wake(object)
+        environment.recovered(bytes: environment.size(of: object) ?? 0)
+        if !scrub.inconsistent.isEmpty { copyReplaced(object, on: me) }
+        wake(object.head)
         objectDone(object)
     }
 
@@ -196,24 +231,24 @@ extension PlacementGroup {
     func pushStored(_ object: ObjectID, _ version: Version, by osd: OSDID) {
         guard isActivated, recovery.underway[object]?.pushing.remove(osd) != nil else { return }
         if let index = members.firstIndex(where: { $0.osd == osd }) { members[index].missing[object] = nil }
+        environment.recovered(bytes: environment.size(of: object) ?? 0)
+        if !scrub.inconsistent.isEmpty { copyReplaced(object, on: osd) }
         if recovery.fill?.target == osd { recovery.fill?.pending.remove(object) }
         if recovery.underway[object]?.pushing.isEmpty == true { objectDone(object) }
     }
 
-    /// This member cannot read what it is to send: it lacks the object like any other, and takes it from another copy.
+    /// This member cannot read what it is to send: what the members have is compared before any copy is given up.
     func ownCopyFailed(_ object: ObjectID) {
         guard isActivated, missing[object] == nil, let work = recovery.underway.removeValue(forKey: object) else {
             return
         }
-        environment.occurred(.readRepaired)
-        let lacking = MissingObject(object: object, need: version(of: object), have: .zero)
-        missing[object] = lacking
-        info.missingCount = UInt32(missing.count)
-        recovery.lackingObjects.insert(object)
         for osd in work.pushing { pushes[PushKey(target: osd, object: object)] = nil }
-        commit(
-            Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(lacking), GroupKeys.entry(info)])]), .note)
-        bringBack(object, isCounted: work.isCounted)
+        if work.isCounted { environment.endRecovery() }
+        if !inspect(object) {
+            environment.occurred(.unfound)
+            recovery.unfound.insert(object)
+        }
+        continueRecovery()
     }
 
     /// Begins again what was under way with someone who went, or whose session was lost; looks again for what was not found.
@@ -257,6 +292,7 @@ extension PlacementGroup {
     /// All members have everything.
     private func recoveryDone() {
         recovery.isWorking = false
+        startTally()
         chooseAgain()
         if isClean { becomeClean() }
     }

@@ -19,67 +19,115 @@ struct PendingWrite {
 extension PlacementGroup {
     /// Orders a write: logs and applies it here, has the other members do the same, and answers when all have committed.
     /// A write that fails, or has nothing to change, is logged all the same: its resend must end the same way.
+    ///
+    /// - Parameters:
+    ///   - object: what the entry is about; the request's unless said otherwise.
+    ///   - earlier: entries about other versions of the object that come before, with the versions that follow the last.
     func order(
         _ operations: [Transaction.Operation], kind: LogEntry.Kind, prior: Version, outputs: [Bytes], errno: Int32,
-        for request: OperationRequest, from client: ClientHandle
+        for request: OperationRequest, from client: ClientHandle, object: ObjectID? = nil,
+        after earlier: [LogEntry] = []
     ) {
-        let version = Version(epoch: interval, counter: info.lastUpdate.counter + 1)
+        let version = nextVersion(after: earlier.count)
         let entry = LogEntry(
-            kind: kind, object: request.object, version: version, prior: prior, request: request.id, errno: errno)
+            kind: kind, object: object ?? request.object, version: version, prior: prior, request: request.id,
+            errno: errno)
         let trimTo = log.trimTarget(committed: leastCommitted, environment.tuning)
         let transaction = Transaction(operations)
         let message = GroupMessage(
-            group: id, interval: interval, body: .replicate(entry: entry, operations: transaction, trimTo: trimTo))
+            group: id, interval: interval,
+            body: earlier.isEmpty
+                ? .replicate(entry: entry, operations: transaction, trimTo: trimTo)
+                : .replicateTogether(entries: earlier + [entry], operations: transaction, trimTo: trimTo))
         writes.append(
             PendingWrite(
                 version: version, object: request.object, client: client, request: request.id, outputs: outputs,
                 errno: errno, message: message))
         activities[request.object, default: ObjectActivity()].writers += 1
         if recovery.isWorking {
-            replicatePartly(message, entry, trimTo)
+            replicatePartly(message, earlier + [entry])
         } else {
             environment.send(message, to: others)
         }
-        apply(transaction, entry, trimTo: trimTo, .write(version, interval: interval))
+        if earlier.isEmpty {
+            let isCounted = tally.covers(request.object)
+            let size = isCounted ? environment.size(of: request.object) : nil
+            apply(transaction, CollectionOfOne(entry), trimTo: trimTo, .write(version, interval: interval))
+            if isCounted { tally.changed(from: size, to: environment.size(of: request.object)) }
+        } else {
+            let entries = earlier + [entry]
+            let counted = Set(entries.map(\.object)).filter { tally.covers($0) }
+            let sizes = counted.map { environment.size(of: $0) }
+            apply(transaction, entries, trimTo: trimTo, .write(version, interval: interval))
+            for (object, size) in zip(counted, sizes) { tally.changed(from: size, to: environment.size(of: object)) }
+        }
     }
 
-    /// While members are given what they lack: those that do not have the object yet get the log entry alone.
-    private func replicatePartly(_ message: GroupMessage, _ entry: LogEntry, _ trimTo: Version) {
+    /// The version of the next entry, or of one after it.
+    func nextVersion(after others: Int = 0) -> Version {
+        Version(epoch: interval, counter: info.lastUpdate.counter + 1 + UInt64(others))
+    }
+
+    /// While members are given what they lack: those that do not have the objects yet get the log entries alone.
+    private func replicatePartly(_ message: GroupMessage, _ entries: [LogEntry]) {
         var whole: [OSDID] = []
         for index in members.indices where members[index].osd != me {
             let osd = members[index].osd
-            if takesData(members[index], of: entry) {
+            if takesData(members[index], of: entries) {
                 whole.append(osd)
             } else {
                 environment.occurred(.loggedOnly)
-                if entry.kind == .delete {
-                    members[index].missing[entry.object] = nil
-                } else {
-                    members[index].missing[entry.object]?.need = entry.version
-                }
                 writes[writes.count - 1].loggedOnly.append(osd)
-                send(.replicate(entry: entry, operations: Transaction(), trimTo: trimTo), to: osd)
+                for entry in entries where entry.kind != .error { noteLacking(entry, by: index) }
+                send(message.body.withoutOperations, to: osd)
             }
         }
         if !whole.isEmpty { environment.send(message, to: whole) }
     }
 
-    /// True when the member has the object as this one does, so that it can change it.
-    private func takesData(_ member: Member, of entry: LogEntry) -> Bool {
+    /// What a member does not get of a write, it has to be sent: by its log, or with the window that it is filled by.
+    private func noteLacking(_ entry: LogEntry, by index: Int) {
         let object = entry.object
-        if member.missing[object] != nil { return entry.kind == .error }
-        return member.position.covers(object)
-            || (recovery.fill.map { $0.target == member.osd && $0.has(object) } ?? false)
+        if members[index].position.covers(object) {
+            if entry.kind == .delete {
+                members[index].missing[object] = nil
+            } else {
+                let have = members[index].missing[object]?.have ?? entry.prior
+                members[index].missing[object] = MissingObject(object: object, need: entry.version, have: have)
+                if recovery.lackingObjects.insert(object).inserted { recovery.queue.append(object) }
+            }
+        } else if recovery.fill?.target == members[index].osd, recovery.fill?.reaches(object) == true,
+            recovery.fill?.pending.insert(object).inserted == true
+        {
+            recovery.queue.append(object)
+        }
     }
 
-    /// One transaction carries the data and the log entry, on every member alike. Where the log ends is what the info would
+    /// True when the member has the objects as this one does, so that it can change them.
+    private func takesData(_ member: Member, of entries: [LogEntry]) -> Bool {
+        entries.allSatisfy { entry in
+            if member.missing[entry.object] != nil { return entry.kind == .error }
+            return member.position.covers(entry.object)
+                || (recovery.fill.map { $0.target == member.osd && $0.has(entry.object) } ?? false)
+        }
+    }
+
+    /// One transaction carries the data and the log entries, on every member alike. Where the log ends is what the info would
     /// say of it, so the info is stored only when more of it changes.
-    private func apply(_ operations: Transaction, _ entry: LogEntry, trimTo: Version, _ purpose: CommitPurpose) {
+    @inline(__always)
+    private func apply(
+        _ operations: Transaction, _ entries: some Collection<LogEntry>, trimTo: Version, _ purpose: CommitPurpose
+    ) {
         var transaction = operations
-        log.append(entry)
-        info.lastUpdate = entry.version
-        transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(entry)]))
-        if operations.operations.isEmpty, !missing.isEmpty { noteMissed(entry, &transaction) }
+        var keys: [KeyValue] = []
+        keys.reserveCapacity(entries.count)
+        for entry in entries {
+            log.append(entry)
+            info.lastUpdate = entry.version
+            keys.append(GroupKeys.entry(entry))
+        }
+        transaction.operations.append(.setGroupKeys(id, entries: keys))
+        if operations.operations.isEmpty { noteMissed(entries, &transaction) }
         if trimTo > log.tail {
             transaction.operations += trim(to: trimTo)
             transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
@@ -87,17 +135,25 @@ extension PlacementGroup {
         commit(transaction, purpose)
     }
 
-    /// The entry alone came of an object that this member lacks: it lacks the newer version from now on, or nothing, if the
-    /// object was removed.
-    private func noteMissed(_ entry: LogEntry, _ transaction: inout Transaction) {
-        guard entry.kind != .error, var lacking = missing[entry.object] else { return }
-        if entry.kind == .delete {
-            transaction.operations.append(.remove(entry.object))
-            transaction.operations += noLongerMissing(entry.object)
-        } else {
-            lacking.need = entry.version
-            missing[entry.object] = lacking
-            transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(lacking)]))
+    /// The entries alone came, so this member lacks what they made: of what it vouches for, it remembers that.
+    private func noteMissed(_ entries: some Collection<LogEntry>, _ transaction: inout Transaction) {
+        let before = info.missingCount
+        for entry in entries where entry.kind != .error && info.lastBackfill.covers(entry.object) {
+            let object = entry.object
+            if entry.kind == .delete {
+                transaction.operations += removalFromIndex(of: object)
+                transaction.operations.append(.remove(object))
+                transaction.operations += noLongerMissing(object)
+            } else {
+                let have = missing[object]?.have ?? entry.prior
+                let lacking = MissingObject(object: object, need: entry.version, have: have)
+                missing[object] = lacking
+                transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(lacking)]))
+            }
+        }
+        info.missingCount = UInt32(missing.count)
+        if info.missingCount != before {
+            transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
         }
     }
 
@@ -130,19 +186,41 @@ extension PlacementGroup {
     }
 
     /// A replica's part of a write. A repetition is answered with how far this member has committed.
-    func replicate(_ entry: LogEntry, _ operations: Transaction, trimTo: Version, from osd: OSDID) {
-        guard phase == .replica(activated: true), osd == primary else { return }
-        if entry.version <= info.lastUpdate {
-            let known = min(entry.version, committedThrough)
-            if known == entry.version { send(.replicated(known, isFull: environment.isFull), to: osd) }
+    @inline(__always)
+    func replicate(
+        _ entries: some BidirectionalCollection<LogEntry>, _ operations: Transaction, trimTo: Version, from osd: OSDID
+    ) {
+        guard phase == .replica(activated: true), osd == primary, let last = entries.last?.version else { return }
+        if last <= info.lastUpdate {
+            let known = min(last, committedThrough)
+            if known == last { send(.replicated(known, isFull: environment.isFull), to: osd) }
             return
         }
+        guard trimTo <= info.lastUpdate, last.counter < UInt64.max / 2 else { return }
         // A gap means that the session was lost in between; the primary says everything again.
-        guard entry.version.epoch == interval, entry.version.counter == info.lastUpdate.counter + 1,
-            entry.version.counter < UInt64.max / 2, trimTo <= info.lastUpdate, range.contains(entry.object),
-            operations.operations.allSatisfy({ $0.object.map { range.contains($0) } ?? false })
-        else { return }
-        apply(operations, entry, trimTo: trimTo, .replica(entry.version, interval: interval, primary: osd))
+        var counter = info.lastUpdate.counter
+        for entry in entries {
+            counter += 1
+            guard entry.version.epoch == interval, entry.version.counter == counter, range.contains(entry.object) else {
+                return
+            }
+        }
+        guard operations.operations.allSatisfy({ mayApply($0) }) else { return }
+        apply(operations, entries, trimTo: trimTo, .replica(last, interval: interval, primary: osd))
+    }
+
+    /// True for what a write may have the store do: change objects of the group, and its index of snapshots.
+    private func mayApply(_ operation: Transaction.Operation) -> Bool {
+        switch operation {
+        case .setGroupKeys(id, let entries):
+            entries.allSatisfy { $0.key >= GroupKeys.snapsStart && $0.key < GroupKeys.snapsEnd }
+        case .removeGroupKeys(id, let from, let to):
+            from >= GroupKeys.snapsStart && from < GroupKeys.snapsEnd && to <= GroupKeys.snapsEnd
+        case .clone(let object, let target), .cloneRange(let object, let target, _, _, _):
+            range.contains(object) && range.contains(target)
+        default:
+            operation.object.map { range.contains($0) } ?? false
+        }
     }
 
     /// What every member has on disk.
@@ -173,7 +251,9 @@ extension PlacementGroup {
                         outputs: write.outputs), to: write.client)
             }
             release(write.object, writer: true)
+            if write.request == .none { trimCompleted(write.version) }
         }
+        if scrub.awaitsCommits { beginExaminations() }
         // Requests that waited for the writes under way to become fewer.
         while !waiting.isEmpty, writes.count < GroupLimits.writesInFlight / 2, phase == .active {
             let (request, client) = waiting.removeFirst()
@@ -184,12 +264,24 @@ extension PlacementGroup {
     func resendWrites(to osd: OSDID) {
         guard let member = members.first(where: { $0.osd == osd }) else { return }
         for write in writes where write.version > member.committed {
-            guard case .replicate(let entry, _, let trimTo) = write.message.body else { continue }
             if write.loggedOnly.contains(osd) {
-                send(.replicate(entry: entry, operations: Transaction(), trimTo: trimTo), to: osd)
+                send(write.message.body.withoutOperations, to: osd)
             } else {
                 environment.send(write.message, to: osd)
             }
+        }
+    }
+}
+
+extension GroupMessage.Body {
+    /// The log entries of a write alone.
+    fileprivate var withoutOperations: GroupMessage.Body {
+        switch self {
+        case .replicate(let entry, _, let trimTo):
+            .replicate(entry: entry, operations: Transaction(), trimTo: trimTo)
+        case .replicateTogether(let entries, _, let trimTo):
+            .replicateTogether(entries: entries, operations: Transaction(), trimTo: trimTo)
+        default: preconditionFailure("\(self) is no write")
         }
     }
 }

@@ -30,6 +30,8 @@ enum Errno {
     /// ESHUTDOWN: what a blocklisted client is told.
     static let blocklisted: Int32 = 108
     static let timedOut: Int32 = 110
+    /// ESTALE: a snapshot that is no more.
+    static let stale: Int32 = 116
     static let canceled: Int32 = 125
 }
 
@@ -38,6 +40,7 @@ extension PlacementGroup {
     /// A client's request, on the primary.
     public func request(_ request: OperationRequest, from client: ClientHandle) {
         precondition(isPrimary, "group \(id): \(me) is not the primary of \(acting)")
+        if case .administer(let command)? = request.steps.first { return administer(command, request, client) }
         // One that came before and waits is not overtaken.
         if phase == .active, waiting.isEmpty, !request.isWrite || writes.count < GroupLimits.writesInFlight {
             admit(request, client)
@@ -61,9 +64,13 @@ extension PlacementGroup {
             return acknowledge(request, client)
         default: break
         }
+        if request.snap != .head, isRemoved(request.snap) {
+            // What was there may be trimmed already, so "no such object" would not be the truth.
+            return answer(request, client, errno: Errno.stale)
+        }
         if let activity = activities[request.object] {
             guard activity.queue.isEmpty, mayStart(activity, request) else { return queue(request, client) }
-        } else if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) {
+        } else if mayBlock, isBlocked(request) {
             return queue(request, client)
         } else if !request.isWrite, !mayRead() {
             return queue(request, client)
@@ -82,7 +89,7 @@ extension PlacementGroup {
             environment.occurred(.waitedForLease)
             leaseStarved.insert(request.object)
         }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { expedite(request.object) }
+        if mayBlock, isBlocked(request) { expedite(request) }
     }
 
     /// Answers a resend of a write that is known, to where the client is now: when it is committed. False when it is new.
@@ -105,7 +112,7 @@ extension PlacementGroup {
     private func mayStart(_ activity: ObjectActivity, _ request: OperationRequest) -> Bool {
         if activity.isHeld { return false }
         if activity.writers > 0, request.steps.contains(where: { $0.readsState }) { return false }
-        if recovery.isWorking, isBlocked(request.object, isWrite: request.isWrite) { return false }
+        if mayBlock, isBlocked(request) { return false }
         if !request.isWrite, !mayRead() {
             leaseStarved.insert(request.object)
             return false
@@ -119,7 +126,7 @@ extension PlacementGroup {
         if writer { activity.writers -= 1 } else { activity.readers -= 1 }
         precondition(activity.writers >= 0 && activity.readers >= 0, "group \(id): \(object) released twice")
         activities[object] = activity.isIdle ? nil : activity
-        if !recovery.delayed.isEmpty, activity.writers == 0, recovery.delayed.contains(object) { resume(object) }
+        if !recovery.delayed.isEmpty, activity.writers == 0 { resume(object) }
         wake(object)
     }
 
@@ -136,10 +143,10 @@ extension PlacementGroup {
         guard let activity = activities[object] else { return }
         if activity.isIdle {
             activities[object] = nil
-        } else if recovery.isWorking, let next = activity.queue.first?.request,
-            isBlocked(object, isWrite: next.isWrite)
+        } else if mayBlock, let next = activity.queue.first?.request,
+            isBlocked(next)
         {
-            expedite(object)
+            expedite(next)
         }
     }
 

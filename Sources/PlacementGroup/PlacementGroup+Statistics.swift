@@ -4,14 +4,31 @@ import Wire
 extension PlacementGroup {
     /// What the monitor is told of the group by its primary.
     public var statistics: GroupStatistics {
-        var state: GroupStatistics.State = []
-        var waitingFor: [OSDID] = []
+        var (state, waitingFor) = condition
         if acting.count < Int(intervals.current.size) { state.formUnion([.undersized, .degraded]) }
         if acting != up { state.insert(.remapped) }
+        if !scrub.inconsistent.isEmpty { state.insert(.inconsistent) }
+        if !scrub.repairing.isEmpty { state.insert(.repair) }
+        if scrub.stage == .comparing || scrub.stage == .pausing {
+            state.insert(.scrubbing)
+            if scrub.run?.kind.isDeep == true { state.insert(.deep) }
+        }
+        var result = GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
+        result.trimmed = snapsTrimmed
+        result.counts = counts
+        result.scrubErrors = scrub.inconsistent.values.reduce(0) { $0 + UInt32($1.errorCount) }
+        result.inconsistent = UInt32(scrub.inconsistent.count) + scrub.record.unlisted
+        result.lastScrub = scrub.record.last.seconds
+        result.lastDeepScrub = scrub.record.lastDeep.seconds
+        return result
+    }
+
+    /// What the group is doing, and for whom it waits.
+    private var condition: (GroupStatistics.State, waitingFor: [OSDID]) {
+        var state: GroupStatistics.State = []
         switch phase {
         case .blocked(let osds):
-            state.insert(osds.isEmpty ? .incomplete : .down)
-            waitingFor = osds
+            return ([osds.isEmpty ? .incomplete : .down], osds)
         case .peered, .leasing, .active:
             state.insert(phase == .active ? .active : phase == .leasing ? .wait : .peered)
             if recovery.lacking > 0 { state.formUnion([.degraded, .recovering]) }
@@ -20,11 +37,45 @@ extension PlacementGroup {
                 state.insert(fill.stage == .running ? .backfilling : fill.isTooFull ? .backfillTooFull : .backfillWait)
             }
             if isClean { state.insert(.clean) }
+            if !snapsToTrim.isEmpty { state.insert(isClean ? .snapTrim : .snapTrimWait) }
+            return (state, [])
         default:
-            state.insert(.peering)
-            waitingFor = peering.awaiting.sorted()
+            return ([.peering], peering.awaiting.sorted())
         }
-        return GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
+    }
+
+    /// Objects and copies in numbers; zeros until the group serves.
+    private var counts: GroupStatistics.Counts {
+        var counts = GroupStatistics.Counts()
+        guard isActivated else { return counts }
+        (counts.objects, counts.bytes) = (tally.objects, tally.bytes)
+        counts.copies = counts.objects * UInt64(intervals.current.size)
+        counts.unfound = UInt64(recovery.unfound.count)
+        let absent = max(0, Int(intervals.current.size) - members.count)
+        counts.degraded = UInt64(absent) * counts.objects
+        for member in members {
+            counts.degraded += UInt64(member.osd == me ? missing.count : member.missing.count)
+            guard member.position != .complete else { continue }
+            let lacking = lackingShare(of: member, objects: counts.objects)
+            // Beside a whole set of other copies, its own is only in another place.
+            if acting.count >= Int(intervals.current.size) {
+                counts.misplaced += lacking
+            } else {
+                counts.degraded += lacking
+            }
+        }
+        return counts
+    }
+
+    /// How many objects a member that is being filled does not have yet: by where the fill is, since hashes are spread evenly.
+    private func lackingShare(of member: Member, objects: UInt64) -> UInt64 {
+        var reached: ObjectID?
+        if case .upTo(let object) = member.position { reached = object }
+        if let fill = recovery.fill, fill.target == member.osd { reached = fill.cursor ?? reached }
+        guard let reached else { return objects }
+        let whole = UInt64(range.lastReversedHash - range.firstReversedHash) + 1
+        let left = UInt64(range.lastReversedHash - min(reached.reversedHash, range.lastReversedHash))
+        return (objects.multipliedFullWidth(by: left).low / whole)
     }
 
     /// How the group is on this OSD, in a line for traces and failing tests.
@@ -34,15 +85,21 @@ extension PlacementGroup {
         }
         let fill = recovery.fill.map { "\($0.stage) \($0.target) after \(String(describing: $0.cursor)) \($0.pending)" }
         let held = members.map { "\($0.osd) at \($0.committed) \($0.position) lacks \($0.missing.count)" }
+        let scrubbing =
+            "\(scrub.stage) \(scrub.run.map { "\($0.kind) after \(String(describing: $0.cursor))" } ?? ""), "
+            + "\(scrub.inspections.count) inspections, inconsistent \(scrub.inconsistent.keys.sorted())"
         return "\(id) on \(me) in \(interval): \(phase), acting \(acting), up \(up), log \(log.tail)..\(log.head), "
             + "\(info.lastBackfill), les \(info.lastEpochStarted), missing \(missing.count), \(commits.count) commits, "
             + "\(writes.count) writes, \(waiting.count) waiting, members \(held), lacking \(recovery.lackingObjects.count), "
             + "queue \(recovery.queue.count), delayed \(recovery.delayed.count), unfound \(recovery.unfound.count), "
-            + "under way \(work), fill \(fill ?? "none")"
+            + "under way \(work), fill \(fill ?? "none"), scrub \(scrubbing)"
     }
 
     /// True when every copy is complete and where it should be.
     var isClean: Bool {
         phase == .active && !recovery.isWorking && acting == up && acting.count == Int(intervals.current.size)
     }
+
+    /// True while the members' copies of a window are compared.
+    package var isComparing: Bool { scrub.window?.hasBegun == true }
 }

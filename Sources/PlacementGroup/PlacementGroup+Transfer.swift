@@ -15,6 +15,8 @@ struct OutgoingPush {
     var serial: UInt32
     var offset: UInt64 = 0
     var omapAfter = Bytes.empty
+    /// Over the omap entries sent so far.
+    var omapDigest: UInt32 = 0
     var isFirst = true
     var stage = Stage.sending
     /// When the last part was sent.
@@ -73,14 +75,27 @@ extension PlacementGroup {
         switch outcome {
         case .data(let data):
             sendPart(key, data: data)
-        case .failed:
-            pushes[key] = nil
-            if isPrimary {
-                ownCopyFailed(key.object)
-            } else {
-                send(.cannotPush(key.object, need: push.version), to: key.target)
-            }
+        case .failed: cannotSend(key, push)
         }
+    }
+
+    private func cannotSend(_ key: PushKey, _ push: OutgoingPush) {
+        pushes[key] = nil
+        if isPrimary {
+            ownCopyFailed(key.object)
+        } else {
+            send(.cannotPush(key.object, need: push.version), to: key.target)
+        }
+    }
+
+    /// The object's info, if its metadata is what the info says.
+    private func verifiedInfo(of object: ObjectID, omap: UInt32) -> Bytes? {
+        let attributes = environment.attributes(of: object)
+        guard let info = attributes.first(where: { $0.name == ObjectInfo.attribute })?.value,
+            let known = try? ObjectInfo(decoding: info),
+            known.digests == MetadataDigests(attributes: MetadataDigest.of(attributes), omap: omap)
+        else { return nil }
+        return info
     }
 
     private func sendPart(_ key: PushKey, data: Bytes) {
@@ -88,7 +103,9 @@ extension PlacementGroup {
         var part = ObjectPart(object: key.object, version: push.version, exists: true, size: push.size)
         part.isFirst = push.isFirst
         part.offset = push.offset
-        if push.isFirst { part.attributes = environment.attributes(of: key.object) }
+        if push.isFirst {
+            part.attributes = environment.attributes(of: key.object).filter { $0.name != ObjectInfo.attribute }
+        }
         // What is all zeros need not travel: the object's size alone makes it so.
         if !data.isAllZero { part.data = data }
         let entries = environment.omap(
@@ -98,15 +115,18 @@ extension PlacementGroup {
             bytes += entry.key.count + entry.value.count
             if !part.omap.isEmpty, bytes > GroupLimits.partMetadata { break }
             part.omap.append(entry)
+            push.omapDigest &+= MetadataDigest.of(entry.key, entry.value)
         }
         let isWholeMap = part.omap.count == entries.count && entries.count < GroupLimits.partEntries
         push.offset += UInt64(data.count)
+        push.isFirst = false
         if let last = part.omap.last { push.omapAfter = last.key }
         part.isLast = push.offset >= push.size && isWholeMap
-        if part.isLast, !push.isFirst, let info = environment.attribute(ObjectInfo.attribute, of: key.object) {
-            part.attributes = [Attribute(ObjectInfo.attribute, info)]
+        if part.isLast {
+            // A copy whose metadata is not what was written must not be multiplied.
+            guard let info = verifiedInfo(of: key.object, omap: push.omapDigest) else { return cannotSend(key, push) }
+            part.attributes.append(Attribute(ObjectInfo.attribute, info))
         }
-        push.isFirst = false
         push.stage = .awaitingWord
         push.sentAt = environment.nowMilliseconds
         send(.push(part), to: key.target)
@@ -143,6 +163,19 @@ extension PlacementGroup {
 
     // MARK: Receiving
 
+    /// False when an attribute that this group would have to read some day cannot be read.
+    private func isReadable(_ part: ObjectPart) -> Bool {
+        part.attributes.allSatisfy { attribute in
+            switch attribute.name {
+            case ObjectInfo.attribute: (try? ObjectInfo(decoding: attribute.value)) != nil
+            case Self.snapshotsAttribute where part.object.snap == .head:
+                (try? SnapSet(decoding: attribute.value)) != nil
+            case Self.snapshotsAttribute: (try? CloneRecord(decoding: attribute.value)) != nil
+            default: true
+            }
+        }
+    }
+
     /// Stores a part of an object. With the last part, and not before, the object counts as there: until then it has no
     /// version, and what is said to be missing is said to be had in none.
     func store(_ part: ObjectPart, from osd: OSDID) {
@@ -151,12 +184,17 @@ extension PlacementGroup {
         } else {
             guard phase == .replica(activated: true), osd == primary else { return }
         }
-        guard part.isFirst || arriving.contains(part.object) else { return }
+        guard part.isFirst || arriving.contains(part.object), isReadable(part) else { return }
         let object = part.object
+        // The info comes with the last part, and says what the part says.
+        let description = part.attributes.last { $0.name == ObjectInfo.attribute }?.value ?? .empty
+        if part.isLast, part.exists, (try? ObjectInfo(decoding: description))?.version != part.version { return }
         var steps: [Transaction.Operation] = []
         if part.isFirst {
+            steps += removalFromIndex(of: object)
             steps.append(.remove(object))
             if part.exists { steps.append(.touch(object)) }
+            steps += additionToIndex(of: part)
             for attribute in part.attributes where attribute.name != ObjectInfo.attribute {
                 steps.append(.setAttribute(object, name: attribute.name, value: attribute.value))
             }
@@ -176,9 +214,7 @@ extension PlacementGroup {
         arriving.remove(object)
         if part.exists {
             steps.append(.truncate(object, size: part.size))
-            let theirs = part.attributes.first { $0.name == ObjectInfo.attribute }.map { ObjectInfo($0.value) }
-            let info = ObjectInfo(version: part.version, modified: theirs?.modified ?? 0)
-            steps.append(.setAttribute(object, name: ObjectInfo.attribute, value: info.encoded))
+            steps.append(.setAttribute(object, name: ObjectInfo.attribute, value: description))
         }
         steps += noLongerMissing(object)
         commit(Transaction(steps), .objectStored(object, part.version, interval: interval, from: osd))

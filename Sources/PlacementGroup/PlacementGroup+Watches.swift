@@ -124,16 +124,17 @@ extension PlacementGroup {
     /// Stores that watches are over, so that the next primary does not take them for alive; later, when the object is in use.
     private func forgetWatches(of object: ObjectID) {
         guard activities[object] == nil, writes.count < GroupLimits.writesInFlight, waiting.isEmpty,
-            !recovery.isWorking || !isBlocked(object, isWrite: true)
+            !mayBlock || (!isLacking(object) && !isExamined(object))
         else { return }
-        let prior = version(of: object)
-        var draft = ObjectDraft(object, exists: prior != .zero)
+        let before = objectInfo(of: object)
+        var draft = ObjectDraft(
+            object, exists: before.version != .zero && !before.flags.contains(.isWhiteout), flags: before.flags)
         if draft.exists {
             let (stored, live) = (watchers(in: draft), liveWatchers(in: draft))
             if stored != live {
                 draft.append(.setAttribute(object, name: Self.watchersAttribute, value: Self.encode(live)))
                 let request = OperationRequest(id: .none, epoch: interval, group: id, object: object, steps: [])
-                finish(&draft, prior: prior, request, ClientHandle(session: 0))
+                finish(&draft, before: before, request, ClientHandle(session: 0))
             }
         }
         for key in watches.keys where key.object == object && watches[key]?.isOver == true { watches[key] = nil }

@@ -16,7 +16,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     /// It owns this object. Unsafe, because a counted access is an atomic operation at every effect.
     unowned(unsafe) let environment: Environment
     /// The objects that belong to the group.
-    let range: ObjectRange
+    private(set) var range: ObjectRange
 
     public internal(set) var intervals: IntervalHistory
     public internal(set) var info: GroupInfo
@@ -29,7 +29,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     /// What each transaction handed to the store was for, oldest first.
     var commits: Deque<CommitPurpose> = []
     /// False while the OSD goes through the maps of the past.
-    var hasBegun = false
+    public private(set) var hasBegun = false
     /// Everything up to here is on this member's disk.
     var committedThrough: Version
     /// Questions of peering, kept until all that was handed to the store is durable: what a member tells of itself is on
@@ -64,6 +64,13 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var readableUntil: UInt64 = 0
     /// Objects with reads that wait for that.
     var leaseStarved: Set<ObjectID> = []
+    /// What the group has, as far as the primary has counted.
+    var tally = Tally()
+    /// Comparing the copies.
+    var scrub = Scrub()
+    /// The pool's snapshots by this OSD's map.
+    var snapshots: PoolSnapshots?
+    var trimming = Trimming()
     /// True while this copy, outside the sets, is being removed.
     var isRemoving = false
 
@@ -74,10 +81,11 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         self.environment = environment
         self.intervals = intervals
         range = ObjectRange(pool: id.pool, seed: id.seed, bits: pool.bits(ofGroup: id.seed))
-        info = GroupInfo(group: id)
+        info = GroupInfo(group: id, groupCount: pool.groupCount)
         log = GroupLog()
         missing = [:]
         committedThrough = .zero
+        snapshots = pool.snapshots
         load()
     }
 
@@ -102,6 +110,10 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
                 let lacking = try MissingObject(from: &reader)
                 missing[lacking.object] = lacking
             }
+            for pair in environment.groupKeys(id, from: GroupKeys.trimmedStart, to: GroupKeys.trimmedEnd) {
+                trimming.trimmed.insert(try GroupKeys.trimmedRun(pair))
+            }
+            try loadScrub()
         } catch {
             preconditionFailure("group \(id) cannot be read from the store: \(error)")
         }
@@ -189,8 +201,12 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     ///
     /// - Parameter upThru: what that epoch's map says of the placement's primary.
     public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch) {
-        precondition(pool.groupCount == intervals.current.groupCount, "pg_num of pool \(pool.id) cannot change yet")
+        range = ObjectRange(pool: id.pool, seed: id.seed, bits: pool.bits(ofGroup: id.seed))
+        if info.isEmpty { info.groupCount = pool.groupCount }
+        precondition(
+            info.groupCount >= pool.groupCount, "group \(id) was not split for pg_num \(pool.groupCount): \(info)")
         let isNew = intervals.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
+        snapshots = pool.snapshots
         guard hasBegun else { return }
         if isNew {
             enterInterval()
@@ -198,7 +214,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             switch phase {
             case .gettingInfo, .blocked, .awaitingActing, .gettingAuthority, .gettingLogs: startPeering()
             case .waitingUpThru: membersKnown()
-            case .peered, .leasing, .active: recoveryPeersChanged()
+            case .peered, .leasing, .active:
+                recoveryPeersChanged()
+                continueTrimming()
             default: break
             }
         }
@@ -209,6 +227,10 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     private func enterInterval() {
         leaveRecovery()
+        leaveScrub()
+        leaveTrimming()
+        tally = Tally()
+        if !isPrimary { (scrub.run, scrub.order) = (nil, nil) }
         environment.requestActing(nil, for: id)
         environment.releaseTurn(.beingFilled, for: slot)
         peering = Peering()
@@ -279,7 +301,9 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         guard message.interval == interval else { return }
         switch message.body {
         case .replicate(let entry, let operations, let trimTo):
-            replicate(entry, operations, trimTo: trimTo, from: from)
+            replicate(CollectionOfOne(entry), operations, trimTo: trimTo, from: from)
+        case .replicateTogether(let entries, let operations, let trimTo):
+            replicate(entries, operations, trimTo: trimTo, from: from)
         case .replicated(let version, let isFull):
             if phase == .active { memberCommitted(from, version, isFull: isFull) }
         case .queryInfo, .queryLog:
@@ -294,6 +318,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             activationStored(by: from)
         case .pull, .push, .partStored, .pushed, .cannotPush:
             receivedTransfer(message.body, from: from)
+        case .scrub(let message):
+            receivedScrub(message, from: from)
         default:
             if from == primary {
                 receivedOrder(message.body, from: from)
@@ -340,6 +366,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             if phase == .active, members.contains(where: { $0.osd == osd }) { send(.started(interval), to: osd) }
             resendWrites(to: osd)
             recoveryPeersChanged(reset: osd)
+            if members.contains(where: { $0.osd == osd }) { repeatScrub(to: osd) }
         case .stray:
             if osd == primary { announceStray() }
         case .replica, .settling: break
@@ -365,12 +392,6 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
 
     /// The version of an object in this copy; zero when it is not there.
     func version(of object: ObjectID) -> Version { objectInfo(of: object).version }
-
-    /// What is known of an object in this copy beside its content; version zero when it is not there.
-    func objectInfo(of object: ObjectID) -> ObjectInfo {
-        environment.attribute(ObjectInfo.attribute, of: object).map(ObjectInfo.init)
-            ?? ObjectInfo(version: .zero, modified: 0)
-    }
 
     /// Cheap relations that hold after every event.
     func checkInvariants() {

@@ -70,6 +70,7 @@ public enum Message: Sendable {
         case .group(let message):
             switch message.body {
             case .replicate(_, let operations, _): operations.dataSize + 768
+            case .replicateTogether(_, let operations, _): operations.dataSize + 2048
             case .push(let part): part.data.count + 512
             default: 256
             }

@@ -56,6 +56,8 @@ public enum Errno {
     public static let notSupported: Int32 = 95
     /// Nobody answered in time.
     public static let timedOut: Int32 = 110
+    /// There is something in it still.
+    public static let notEmpty: Int32 = 39
     /// A guard of a compound request did not hold.
     public static let canceled: Int32 = 125
 }

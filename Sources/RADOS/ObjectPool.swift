@@ -14,10 +14,32 @@ public protocol ObjectPool: AnyObject, Sendable {
     /// Does the steps atomically. Returns their outputs; empty ones for a change that was sent again and had been done
     /// already, so do not take outputs from requests that change something.
     @discardableResult
-    func perform(_ steps: [ObjectOperation], on object: ObjectName) async throws(RADOSError) -> [Bytes]
+    func perform(
+        _ steps: [ObjectOperation], on object: ObjectName, in scope: SnapshotScope
+    ) async throws(RADOSError) -> [Bytes]
     /// Objects of a group after `after` whose names begin with `prefix`, at most `OperationLimits.listing`; perhaps none
-    /// although there are more.
-    func list(group seed: UInt32, after: ObjectID?, prefix: Bytes) async throws(RADOSError) -> ObjectListing
+    /// although there are more. Those that exist at `snap`.
+    func list(
+        group seed: UInt32, after: ObjectID?, prefix: Bytes, at snap: SnapID
+    ) async throws(RADOSError) -> ObjectListing
+    /// Has the monitors give out the number of a new snapshot; it is stored by then.
+    func createSnapshot() async throws(RADOSError) -> SnapID
+    /// Has the monitors take a snapshot out: what it has left is trimmed from now on. One that was removed before is no
+    /// error.
+    func removeSnapshot(_ snap: SnapID) async throws(RADOSError)
+}
+
+extension ObjectPool {
+    /// Does the steps atomically on an object without snapshots.
+    @discardableResult
+    public func perform(_ steps: [ObjectOperation], on object: ObjectName) async throws(RADOSError) -> [Bytes] {
+        try await perform(steps, on: object, in: .head)
+    }
+
+    /// Objects of a group as they are now.
+    public func list(group seed: UInt32, after: ObjectID?, prefix: Bytes) async throws(RADOSError) -> ObjectListing {
+        try await list(group: seed, after: after, prefix: prefix, at: .head)
+    }
 }
 
 /// A part of a group's objects.

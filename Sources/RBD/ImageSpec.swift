@@ -1,34 +1,40 @@
 import RADOS
 import Wire
 
-/// The name of an image as people write it: `[pool/]image`. Namespaces and snapshots are understood and refused, since this
-/// version has neither.
+/// The name of an image, or of a snapshot of one, as people write it: `[pool/]image[@snap]`. Namespaces are understood and
+/// refused, since this version has none.
 public struct ImageSpec: Hashable, Sendable, CustomStringConvertible {
     /// The pool's name.
     public var pool: String
     /// The image's name.
     public var image: String
+    /// The snapshot's name; nil for the image as it is.
+    public var snapshot: String?
 
     /// The pool where none is named.
     public static let defaultPool = "rbd"
 
-    /// The image of a pool; the name of the image is checked.
-    public init(pool: String, image: String) throws(RBDError) {
+    /// The image of a pool, or a snapshot of it; the names are checked.
+    public init(pool: String, image: String, snapshot: String? = nil) throws(RBDError) {
         try Self.check(pool, "pool")
         try Self.checkName(image)
+        if let snapshot { try Self.checkSnapshotName(snapshot) }
         self.pool = pool
         self.image = image
+        self.snapshot = snapshot
     }
 
     /// Reads `[pool/[namespace/]]image[@snap]`. Throws EINVAL with the reason.
     public init(parsing text: String, defaultPool: String = Self.defaultPool) throws(RBDError) {
         var rest = Substring(text)
+        var snapshot: String?
         if let at = rest.firstIndex(of: "@") {
             let snap = rest[rest.index(after: at)...]
-            throw .invalid(
-                snap.isEmpty
-                    ? "'\(Self.shown(text))': the name of the snapshot after '@' is missing"
-                    : "'\(Self.shown(text))' names a snapshot: snapshots are not supported yet, give [pool/]image")
+            guard !snap.isEmpty else {
+                throw .invalid("'\(Self.shown(text))': the name of the snapshot after '@' is missing")
+            }
+            snapshot = String(snap)
+            rest = rest[..<at]
         }
         var pool = defaultPool
         if let slash = rest.firstIndex(of: "/") {
@@ -39,7 +45,7 @@ public struct ImageSpec: Hashable, Sendable, CustomStringConvertible {
             throw .invalid(
                 "'\(Self.shown(text))' names a namespace: namespaces are not supported yet, give [pool/]image")
         }
-        try self.init(pool: pool, image: String(rest))
+        try self.init(pool: pool, image: String(rest), snapshot: snapshot)
     }
 
     /// Throws EINVAL unless `name` can be an image's name: 1 to `ImageLimits.nameBytes` bytes without `/`, `@` and control
@@ -49,6 +55,17 @@ public struct ImageSpec: Hashable, Sendable, CustomStringConvertible {
         guard name.utf8.count <= ImageLimits.nameBytes else {
             throw .invalid(
                 "image name of \(name.utf8.count) bytes is too long: the limit is \(ImageLimits.nameBytes) bytes")
+        }
+    }
+
+    /// Throws EINVAL unless `name` can be a snapshot's name: 1 to `ImageLimits.snapshotNameBytes` bytes without `/`, `@` and
+    /// control characters.
+    public static func checkSnapshotName(_ name: String) throws(RBDError) {
+        try check(name, "snapshot")
+        guard name.utf8.count <= ImageLimits.snapshotNameBytes else {
+            throw .invalid(
+                "snapshot name of \(name.utf8.count) bytes is too long: the limit is "
+                    + "\(ImageLimits.snapshotNameBytes) bytes")
         }
     }
 
@@ -75,8 +92,8 @@ public struct ImageSpec: Hashable, Sendable, CustomStringConvertible {
         return name.unicodeScalars.count > 64 ? text + "…" : text
     }
 
-    /// The full form, `pool/image`.
-    public var description: String { "\(pool)/\(image)" }
+    /// The full form, `pool/image` or `pool/image@snap`.
+    public var description: String { "\(pool)/\(image)" + (snapshot.map { "@" + $0 } ?? "") }
 }
 
 /// Sizes as people write them.

@@ -5,6 +5,15 @@ public enum ImageLimits {
     /// Bytes of an image's name. The name is part of the name of an object (`rbd_id.NAME`), so it is shorter while object
     /// names are limited to less than both need.
     public static let nameBytes = min(255, ObjectName.limit - ImageNaming.idPrefix.utf8.count)
+    /// Bytes of a snapshot's name.
+    public static let snapshotNameBytes = 255
+    /// How long a new snapshot waits for those who have the image open to know of it, in milliseconds: longer than the watch
+    /// of one that died.
+    public static let confirmationMilliseconds = 40_000
+    /// How often they are looked for meanwhile, in milliseconds.
+    public static let confirmationPollMilliseconds: Int64 = 50
+    /// When an open image's header is read again after the pool's newest snapshot has changed, in milliseconds from then.
+    public static let looksMilliseconds: [Int64] = [5, 20, 60, 150, 400, 1000]
     /// Bytes of an image.
     public static let size = ByteCount(1)...ByteCount(1 << 62)
     /// Bytes of a data object, as a power of two.

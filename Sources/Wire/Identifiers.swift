@@ -35,10 +35,15 @@ public struct Epoch: Identifier {
     @inlinable public var previous: Epoch { Epoch(rawValue == 0 ? 0 : rawValue - 1) }
 }
 
-/// A snapshot of a pool's objects. The head, the version being written, is the largest number.
+/// A snapshot of a pool's objects. Numbers go up with time and are never used twice; the head, the version being written,
+/// is larger than all of them.
 public struct SnapID: Identifier {
     public var rawValue: UInt64
     @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
+    /// Before any snapshot.
+    public static let none = SnapID(0)
+    /// The newest number that a snapshot can have.
+    public static let last = SnapID(UInt64.max - 3)
     /// The object as it is now.
     public static let head = SnapID(UInt64.max - 1)
     public var description: String { self == .head ? "head" : "\(rawValue)" }

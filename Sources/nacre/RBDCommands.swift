@@ -6,8 +6,10 @@ import RBD
 struct RBDCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rbd", abstract: "Make, show, change and remove images.",
-        discussion: "An image is named [pool/]image; without a pool it is in `rbd`.",
-        subcommands: [Create.self, List.self, Info.self, Status.self, Resize.self, Remove.self])
+        discussion: "An image is named [pool/]image, a snapshot [pool/]image@snap; without a pool it is in `rbd`.",
+        subcommands: [
+            Create.self, List.self, Info.self, Status.self, Resize.self, Remove.self, SnapshotCommand.self,
+        ])
 
     /// The words that follow `rbd`.
     static let words: Set<String> = Set(
@@ -26,6 +28,17 @@ struct ImageOptionsGroup: ParsableArguments {
     var image: String?
 
     var imageSpec: ImageSpec {
+        get throws(CommandError) {
+            let spec = try anySpec
+            guard spec.snapshot == nil else {
+                throw CommandError(errno: EINVAL, "'\(spec)' names a snapshot: this command is about a whole image")
+            }
+            return spec
+        }
+    }
+
+    /// An image or a snapshot.
+    var anySpec: ImageSpec {
         get throws(CommandError) {
             guard let text = spec ?? image else {
                 throw CommandError(errno: EINVAL, "no image is named: give [pool/]image")
@@ -76,11 +89,11 @@ extension RBDCommand {
     }
 
     struct Info: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show what an image is.")
+        static let configuration = CommandConfiguration(abstract: "Show what an image, or a snapshot of it, is.")
         @OptionGroup var target: ImageOptionsGroup
         @OptionGroup var asking: AskingOptions
         func run() async throws {
-            let spec = try target.imageSpec
+            let spec = try target.anySpec
             try await asking.images { try await $0.info(spec) }
         }
     }

@@ -19,20 +19,3 @@ struct HealthCommand: AsyncParsableCommand {
 
     func run() async throws { try await asking.administrate { try await $0.health(detail: detail != nil) } }
 }
-
-struct GroupCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "pg", abstract: "Show placement groups.", subcommands: [Stat.self, Dump.self])
-
-    struct Stat: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show how many groups are in which state.")
-        @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.groupStat() } }
-    }
-
-    struct Dump: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show every group.")
-        @OptionGroup var asking: AskingOptions
-        func run() async throws { try await asking.administrate { try await $0.groupDump() } }
-    }
-}

@@ -184,7 +184,7 @@ public final class MemoryCluster: ObjecterEnvironment {
                 executed.append((request.object.name.description, request.id.number))
                 let (errno, outputs) = objects.execute(
                     request.steps, on: request.object, group: (request.group.seed, groupCount),
-                    client: request.id.client, name: "test")
+                    client: request.id.client, name: "test", at: request.snap, context: request.context)
                 if request.isWrite { results[request.id] = errno }
                 reply.outcome = .done(errno: errno)
                 reply.outputs = outputs

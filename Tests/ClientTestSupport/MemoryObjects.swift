@@ -16,6 +16,9 @@ public struct MemoryObjects: Sendable {
     }
 
     public var objects: [ObjectID: Object] = [:]
+    /// What objects were, nil for not there, and for which snapshots: copies, oldest first.
+    public var kept: [ObjectID: [(snaps: Set<SnapID>, content: Object?)]] = [:]
+    private var known: [ObjectID: SnapID] = [:]
 
     public init() {}
 
@@ -26,13 +29,19 @@ public struct MemoryObjects: Sendable {
 
     /// Does the steps on `id` atomically. Returns the errno and, for success, one output for each step.
     public mutating func execute(
-        _ steps: [ObjectOperation], on id: ObjectID, group: (seed: UInt32, count: UInt32), client: UInt64, name: String
+        _ steps: [ObjectOperation], on id: ObjectID, group: (seed: UInt32, count: UInt32), client: UInt64, name: String,
+        at snap: SnapID = .head, context: SnapContext = .none
     ) -> (errno: Int32, outputs: [Bytes]) {
-        var object = objects[id]
+        var object = content(of: id, at: snap)
         var outputs: [Bytes] = []
         for step in steps {
             if case .listObjects(let after, let prefix, let limit) = step {
-                outputs.append(list(id.pool, group, after: after, prefix: prefix, limit: Int(limit)))
+                outputs.append(list(id.pool, group, after: after, prefix: prefix, limit: Int(limit), at: snap))
+                continue
+            }
+            if case .rollback(let target) = step {
+                object = content(of: id, at: target)
+                outputs.append(.empty)
                 continue
             }
             var output = Bytes.empty
@@ -42,8 +51,25 @@ public struct MemoryObjects: Sendable {
             guard errno == 0 else { return (errno, []) }
             outputs.append(output)
         }
+        guard steps.contains(where: \.isWrite) else { return (0, outputs) }
+        keep(id, for: context)
         objects[id] = object
         return (0, outputs)
+    }
+
+    private mutating func keep(_ id: ObjectID, for context: SnapContext) {
+        let seen = known[id] ?? .none
+        guard context.sequence > seen else { return }
+        known[id] = context.sequence
+        let snaps = context.snaps.filter { $0 > seen }
+        if !snaps.isEmpty { kept[id, default: []].append((Set(snaps), objects[id])) }
+    }
+
+    /// An object as it is, or was at a snapshot.
+    public func content(of id: ObjectID, at snap: SnapID) -> Object? {
+        guard snap != .head else { return objects[id] }
+        if let version = kept[id]?.first(where: { $0.snaps.contains(snap) }) { return version.content }
+        return snap > known[id] ?? .none ? objects[id] : nil
     }
 
     private static func read(_ object: Object?, _ step: ObjectOperation, _ output: inout Bytes) -> Int32 {
@@ -139,10 +165,11 @@ public struct MemoryObjects: Sendable {
     }
 
     private func list(
-        _ pool: PoolID, _ group: (seed: UInt32, count: UInt32), after: ObjectID?, prefix: Bytes, limit: Int
+        _ pool: PoolID, _ group: (seed: UInt32, count: UInt32), after: ObjectID?, prefix: Bytes, limit: Int,
+        at snap: SnapID
     ) -> Bytes {
-        let found = objects.keys.filter { id in
-            id.pool == pool && Pool.stableModulo(id.hash, group.count) == group.seed
+        let found = Set(objects.keys).union(kept.keys).filter { id in
+            id.pool == pool && content(of: id, at: snap) != nil && Pool.stableModulo(id.hash, group.count) == group.seed
                 && id.name.bytes.starts(with: prefix.array) && (after.map { $0 < id } ?? true)
         }.sorted()
         return .encoding { writer in

@@ -9,6 +9,7 @@ import Wire
 public final class MemoryPool: ObjectPool {
     private struct State {
         var objects = MemoryObjects()
+        var snapshots = PoolSnapshots()
         var requests = 0
         var stopsBefore: Int?
         var hook: (before: Int, body: @Sendable () async -> Void)?
@@ -53,14 +54,45 @@ public final class MemoryPool: ObjectPool {
 
     public func groupCount() async throws(RADOSError) -> UInt32 { groups }
 
-    public func perform(_ steps: [ObjectOperation], on object: ObjectName) async throws(RADOSError) -> [Bytes] {
+    /// The snapshots as the monitors know them.
+    public var snapshots: PoolSnapshots { state.withLock { $0.snapshots } }
+
+    public func perform(
+        _ steps: [ObjectOperation], on object: ObjectName, in scope: SnapshotScope
+    ) async throws(RADOSError) -> [Bytes] {
         let id = id(of: object)
-        return try await perform(steps, on: id, seed: Pool.stableModulo(id.hash, groups))
+        return try await perform(steps, on: id, seed: Pool.stableModulo(id.hash, groups), scope)
     }
 
-    public func list(group seed: UInt32, after: ObjectID?, prefix: Bytes) async throws(RADOSError) -> ObjectListing {
+    public func createSnapshot() async throws(RADOSError) -> SnapID {
+        let snap = try await ask { $0.create() }
+        guard let snap else { throw RADOSError(errno: 28, "no more snapshots", isAnswer: true) }
+        return snap
+    }
+
+    public func removeSnapshot(_ snap: SnapID) async throws(RADOSError) {
+        guard try await ask({ $0.remove(snap) }) else { throw RADOSError(errno: 2, "no snapshot", isAnswer: true) }
+    }
+
+    /// A command to the monitors counts as a request.
+    private func ask<Answer: Sendable>(
+        _ body: @Sendable (inout PoolSnapshots) -> Answer
+    ) async throws(RADOSError) -> Answer {
+        let answer = state.withLock { state -> Answer? in
+            if let limit = state.stopsBefore, state.requests >= limit { return nil }
+            state.requests += 1
+            return body(&state.snapshots)
+        }
+        guard let answer else { throw RADOSError(errno: 5, "stopped") }
+        return answer
+    }
+
+    public func list(
+        group seed: UInt32, after: ObjectID?, prefix: Bytes, at snap: SnapID
+    ) async throws(RADOSError) -> ObjectListing {
         let id = ObjectID(pool: PoolID(1), hash: seed, name: ObjectName("group"))
-        let outputs = try await perform([.listObjects(after: after, prefix: prefix, limit: 3)], on: id, seed: seed)
+        let outputs = try await perform(
+            [.listObjects(after: after, prefix: prefix, limit: 3)], on: id, seed: seed, SnapshotScope(snap: snap))
         guard let listing = try? ObjectListing(decoding: outputs[0]) else {
             throw RADOSError(errno: 5, "a listing that cannot be decoded")
         }
@@ -68,7 +100,7 @@ public final class MemoryPool: ObjectPool {
     }
 
     private func perform(
-        _ steps: [ObjectOperation], on id: ObjectID, seed: UInt32
+        _ steps: [ObjectOperation], on id: ObjectID, seed: UInt32, _ scope: SnapshotScope
     ) async throws(RADOSError) -> [Bytes] {
         let hook = state.withLock { state -> (@Sendable () async -> Void)? in
             guard let hook = state.hook, hook.before == state.requests else { return nil }
@@ -79,7 +111,8 @@ public final class MemoryPool: ObjectPool {
         let result = state.withLock { state -> (errno: Int32, outputs: [Bytes])? in
             if let limit = state.stopsBefore, state.requests >= limit { return nil }
             state.requests += 1
-            return state.objects.execute(steps, on: id, group: (seed, groups), client: 1, name: "test")
+            return state.objects.execute(
+                steps, on: id, group: (seed, groups), client: 1, name: "test", at: scope.snap, context: scope.context)
         }
         guard let result else { throw RADOSError(errno: 5, "stopped") }
         guard result.errno == 0 else {

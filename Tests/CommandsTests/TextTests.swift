@@ -45,7 +45,10 @@ private final class OneAnswer: CommandAnswering {
         {"state_name":"peering","count":1}],"waiting":[
         {"reason":"waits for osd.2 (down since epoch 17)","count":63,"pgid":"1.0"},
         {"reason":"is peering on osd.1","count":1,"pgid":"1.3"}],
-        "bytes_used":1288490188,"bytes_avail":30064771072,"bytes_total":31353261260}}
+        "bytes_used":1288490188,"bytes_avail":30064771072,"bytes_total":31353261260,
+        "num_objects":21,"data_bytes":19922944,"degraded_objects":12,"degraded_total":63,"degraded_ratio":0.190476,
+        "misplaced_objects":3,"misplaced_total":63,"misplaced_ratio":0.047619,"unfound_objects":1,"scrub_errors":2,
+        "recovering_objects_per_sec":3,"recovering_bytes_per_sec":12582912,"recovery_seconds_left":75}}
         """
 
     @Test func statusReadsAsAdministratorsKnowIt() async throws {
@@ -65,11 +68,19 @@ private final class OneAnswer: CommandAnswering {
 
                   data:
                     pools:   1 pools, 64 pgs
+                    objects: 21 objects, 19 MiB
                     usage:   1.2 GiB used, 28 GiB / 29 GiB avail
-                    pgs:     63 undersized
+                    pgs:     12/63 objects degraded (19.048 %)
+                             3/63 objects misplaced (4.762 %)
+                             1 objects unfound
+                             2 scrub errors
+                             63 undersized
                              1 peering
                              pg 1.0 and 62 more: each waits for osd.2 (down since epoch 17)
                              pg 1.3 is peering on osd.1
+
+                  io:
+                    recovery: 12 MiB/s, 3.0 objects/s, about 1 min 15 s left
 
                 """)
     }

@@ -94,7 +94,10 @@ private final class Openings: Sendable {
     @Test func exportNamesAreImageSpecs() throws {
         #expect(try ImageDirectory.spec("demo", defaultPool: "vms").description == "vms/demo")
         #expect(try ImageDirectory.spec("a/b", defaultPool: "vms").description == "a/b")
-        for (name, kind) in [("", OpenFailure.Kind.notFound), ("a@b", .invalid), ("a/b/c", .invalid)] {
+        #expect(try ImageDirectory.spec("demo@first", defaultPool: "vms").description == "vms/demo@first")
+        for (name, kind) in [
+            ("", OpenFailure.Kind.notFound), ("a@", .invalid), ("a@b@c", .invalid), ("a/b/c", .invalid),
+        ] {
             let failure = #expect(throws: OpenFailure.self) { try ImageDirectory.spec(name, defaultPool: "rbd") }
             #expect(failure?.kind == kind)
         }

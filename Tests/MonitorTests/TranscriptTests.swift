@@ -109,7 +109,9 @@ import Wire
         world.receive(.boot(osd.boot), from: osd.session)
         // A session may speak for itself only.
         world.receive(.boot(osd.boot), from: stranger)
-        #expect(world.transcript() == [])
+        let answers = world.transcript()
+        #expect(answers.count == 2 && answers.allSatisfy { $0.contains("bootRefused") })
+        #expect(answers[0].contains("to 3") && answers[0].contains("osd new") && answers[1].contains("to 2"))
         #expect(world.notes.count == 3)
         #expect(world.notes[0].contains("osd.9") && world.notes[0].contains("osd new"))
         #expect(world.notes[1].contains("disk"))

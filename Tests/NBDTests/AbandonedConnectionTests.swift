@@ -30,8 +30,8 @@ import Testing
     private func theNewerWriteStands(over address: ListenAddress, _ running: RunningServer) async throws {
         let disk = running.directory.disks[0]
         let old = try RawClient(address), new = try RawClient(address)
-        #expect(await old.open("memory"))
-        #expect(await new.open("memory"))
+        try #require(await old.open("memory"))
+        try #require(await new.open("memory"))
         try await fill(old, with: 1, running)
         old.hangUp()
         for byte in [1, 2] as [UInt8] {
@@ -63,7 +63,7 @@ import Testing
             let disk = running.directory.disks[0]
             for address in [running.tcp, running.unix] {
                 let client = try RawClient(address)
-                #expect(await client.open("memory"))
+                try #require(await client.open("memory"))
                 try await running.loop.submit { disk.holdReads() }.get()
                 let reads = Limits.requestsInFlight, writes = 1000
                 var requests: [UInt8] = []

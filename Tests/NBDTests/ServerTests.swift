@@ -40,7 +40,7 @@ import Testing
             try await python.succeed(["-c", "import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])", path])
             let bound = try await running.server.listen(on: .unix(path: path))
             let client = try RawClient(bound)
-            #expect(await client.open("memory"))
+            try #require(await client.open("memory"))
         }
     }
 
@@ -103,7 +103,7 @@ import Testing
                 }
             }
             let last = try RawClient(running.unix)
-            #expect(await last.open("memory"))
+            try #require(await last.open("memory"))
             await last.send(Say.disconnect)
             #expect(await last.receiveToEnd() == [])
         }
@@ -116,7 +116,7 @@ import Testing
                 await http.send(Array("GET / HTTP/1.1\r\nHost: x\r\n\r\n".utf8))
                 #expect(await http.receiveToEnd().prefix(18) == Hear.greeting[...])
                 let client = try RawClient(address)
-                #expect(await client.open("memory"))
+                try #require(await client.open("memory"))
                 await client.send([UInt8](repeating: 0, count: 28))
                 #expect(await client.receiveToEnd() == [])
             }
@@ -135,7 +135,7 @@ import Testing
     @Test func oneConnectionTooManyIsTurnedAway() async throws {
         try await withMemory(connections: 3) { running in
             let clients = try (0..<3).map { _ in try RawClient(running.tcp) }
-            for client in clients { #expect(await client.open("memory")) }
+            for client in clients { try #require(await client.open("memory")) }
             let fourth = try RawClient(running.tcp)
             #expect(await fourth.receiveToEnd() == [])
             #expect(running.events.withLockedValue { $0 }.contains { if case .turnedAway = $0 { true } else { false } })
@@ -150,9 +150,9 @@ import Testing
         try await withMemory { running in
             for address in [running.tcp, running.unix] {
                 let client = try RawClient(address)
-                #expect(await client.open("memory"))
+                try #require(await client.open("memory"))
                 let other = try RawClient(address)
-                #expect(await other.open("memory"))
+                try #require(await other.open("memory"))
                 // Far more replies than the socket, the water marks and the requests in flight can hold.
                 let count = 1000
                 let requests = (0..<count).flatMap { Say.read(0, 1 << 18, cookie: UInt64($0)) }
@@ -172,11 +172,11 @@ import Testing
     @Test func theExportLearnsOfDeadConnectionsOnly() async throws {
         try await RunningServer.with({ [MemoryExport(size: 1 << 20, later: $0)] }) { running in
             let polite = try RawClient(running.tcp)
-            #expect(await polite.open("memory"))
+            try #require(await polite.open("memory"))
             await polite.send(Say.write(0, [1, 2, 3]) + Say.disconnect)
             #expect(await polite.receiveToEnd() == Hear.reply(0))
             let rude = try RawClient(running.tcp)
-            #expect(await rude.open("memory"))
+            try #require(await rude.open("memory"))
             await rude.send(Array(Say.write(0, [9, 9, 9]).prefix(30)))
             rude.resetOnClose()
             rude.hangUp()
@@ -194,7 +194,7 @@ import Testing
     @Test func stoppingAnswersWhatWasTakenAndClosesIdleClients() async throws {
         try await withMemory { running in
             let idle = try RawClient(running.tcp), handshaking = try RawClient(running.unix)
-            #expect(await idle.open("memory"))
+            try #require(await idle.open("memory"))
             #expect(await handshaking.receive(18) == Hear.greeting)
             await idle.send(Say.write(5, [1, 2, 3], cookie: 4))
             #expect(await idle.receive(16) == Hear.reply(4))
@@ -207,7 +207,7 @@ import Testing
     @Test func aClientThatNeverReadsCannotHoldUpStopping() async throws {
         try await withMemory { running in
             let client = try RawClient(running.unix)
-            #expect(await client.open("memory"))
+            try #require(await client.open("memory"))
             let requests = (0..<1000).flatMap { Say.read(0, 1 << 18, cookie: UInt64($0)) }
             #expect(client.sendWithoutWaiting(requests) > 0)
             _ = await client.receive(16)

@@ -25,7 +25,7 @@ import Testing
             return [disk]
         }) { running in
             let client = try RawClient(running.unix)
-            #expect(await client.open("memory"))
+            try #require(await client.open("memory"))
             await client.send(Say.read(0, 1, cookie: 1) + Say.disconnect)
             #expect(await client.receiveToEnd() == Hear.reply(1, data: [0]))
         }

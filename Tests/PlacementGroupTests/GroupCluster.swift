@@ -34,6 +34,10 @@ final class GroupHost: GroupEnvironment {
     var hasBlocklist: Bool { !blocklist.isEmpty }
     func isBlocklisted(_ client: UInt64) -> Bool { blocklist.contains(client) }
     func tell(_ event: WatchEvent, to client: ClientHandle) { cluster.events.append((event, client)) }
+    var scrubSteps: [GroupSlot] = []
+    func requestScrubStep(for group: GroupSlot, isUrgent: Bool) {
+        if !scrubSteps.contains(group) { scrubSteps.append(group) }
+    }
     var leaseEnd = UInt64.max
     var promises: [OSDID: UInt32] = [:]
     /// Reads that fail from now on.
@@ -62,6 +66,8 @@ final class GroupHost: GroupEnvironment {
         return true
     }
     func endRecovery() { recoveries -= 1 }
+    var recoveredObjects = 0
+    func recovered(bytes: UInt64) { recoveredObjects += 1 }
     /// Pushes that pause.
     var paused: [(number: UInt32, group: GroupSlot)] = []
     func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool {
@@ -72,6 +78,7 @@ final class GroupHost: GroupEnvironment {
     var tuning: GroupTuning {
         var tuning = GroupTuning()
         (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (10, 4, 24, 2)
+        tuning.scrubObjects = 3
         if cluster.sendsParts { tuning.part = 3 } else { tuning.scan = 1 }
         return tuning
     }
@@ -115,6 +122,9 @@ final class GroupHost: GroupEnvironment {
     func omapValues(of object: ObjectID, keys: [Bytes]) -> [KeyValue] {
         keys.compactMap { key in store.current.objects[object]?.omap[key].map { KeyValue(key, $0) } }
     }
+    func omapSize(of object: ObjectID, limit: Int) -> Int {
+        (store.current.objects[object]?.omap ?? [:]).reduce(0) { $0 + $1.key.count + $1.value.count }
+    }
     func omap(of object: ObjectID, after: Bytes, prefix: Bytes, limit: Int) -> [KeyValue] {
         let entries = (store.current.objects[object]?.omap ?? [:]).filter {
             $0.key > after && $0.key.array.starts(with: prefix.array)
@@ -125,22 +135,23 @@ final class GroupHost: GroupEnvironment {
         let within = store.current.objects.keys.filter { id in range.contains(id) && (after.map { id > $0 } ?? true) }
         return Array(within.sorted().prefix(limit))
     }
-    func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue] {
+    func groupKeys(_ group: PGID, from: Bytes, to: Bytes, limit: Int) -> [KeyValue] {
         let keys = (store.current.groups[group] ?? [:]).filter { $0.key >= from && $0.key < to }
-        return keys.sorted { $0.key < $1.key }.map { KeyValue($0.key, $0.value) }
+        return keys.sorted { $0.key < $1.key }.prefix(limit).map { KeyValue($0.key, $0.value) }
     }
 
     /// Creates the groups from the store and goes through the maps up to the newest.
     func start() {
         epoch = Epoch(1)
         turns.removeAll()
+        scrubSteps.removeAll()
         starved.removeAll()
         paused.removeAll()
         recoveries = 0
         let first = cluster.epochs[1]
         groups = cluster.groups.enumerated().map { index, id in
             PlacementGroup(
-                id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool,
+                id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool(first),
                 intervals: IntervalHistory(
                     pool: cluster.pool, placement: first.placement(id), upThru: first.upThru(of: id)),
                 environment: self)
@@ -160,7 +171,7 @@ final class GroupHost: GroupEnvironment {
         let record = cluster.epochs[Int(epoch.rawValue)]
         for group in groups {
             group.advance(
-                to: epoch, pool: cluster.pool, placement: record.placement(group.id),
+                to: epoch, pool: cluster.pool(record), placement: record.placement(group.id),
                 upThru: record.upThru(of: group.id))
         }
         if !isServing, record.up.contains(osd), record.incarnations[osd] == incarnation { serve() }
@@ -185,6 +196,9 @@ final class GroupHost: GroupEnvironment {
 
     func completeRead(at index: Int) {
         let (object, offset, length, number, slot) = reads.remove(at: index)
+        if store.rotten.contains(object) {
+            return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
+        }
         if failingReads > 0 {
             failingReads -= 1
             return groups[Int(slot.index)].readCompleted(number, .failed("bad checksum"))
@@ -204,6 +218,7 @@ final class GroupCluster {
         var raw: [PGID: [OSDID]]
         var upThru: [OSDID: Epoch] = [:]
         var temporary: [PGID: [OSDID]] = [:]
+        var snapshots: PoolSnapshots?
         var blocklist: Set<UInt64> = []
 
         func placement(_ group: PGID) -> OSDMap.Placement {
@@ -245,7 +260,13 @@ final class GroupCluster {
     /// The last acknowledged value of each object.
     var acknowledged: [ObjectID: UInt64] = [:]
     var nextNumber: UInt64 = 1
+    /// True when writes change attributes and omap, too.
+    var writesMetadata = false
+    /// Whose copy of an object was damaged last.
+    var damaged: [ObjectID: OSDID] = [:]
     var completed = 0
+    /// What clients do and what it must come to, when it is more than values of whole objects.
+    var history: SnapshotHistory?
     let objects: [ObjectID]
     let copies = 3
     /// Whether objects are sent in several parts.
@@ -276,6 +297,13 @@ final class GroupCluster {
         var record = epochs[epochs.count - 1]
         change(&record)
         epochs.append(record)
+    }
+
+    /// The pool as an epoch has it.
+    func pool(_ record: EpochRecord) -> Pool {
+        var pool = pool
+        pool.snapshots = record.snapshots
+        return pool
     }
 
     // MARK: Events
@@ -343,7 +371,7 @@ final class GroupCluster {
         }
     }
 
-    private func send(_ request: OperationRequest) {
+    func send(_ request: OperationRequest) {
         let record = epochs[Int(clientEpoch.rawValue)]
         guard let primary = record.placement(request.group).primary else { return }
         var request = request
@@ -364,12 +392,15 @@ final class GroupCluster {
         guard let object = idle.randomElement(using: &random) else { return }
         let number = nextNumber
         nextNumber += 1
+        if let history { return history.start(number, on: object, in: self) }
         let isWrite = random.chance(60)
         let isRemoval = isWrite && random.chance(12)
         let steps: [ObjectOperation] =
             isRemoval
             ? [.create(exclusive: false), .remove]
-            : isWrite ? [.writeFull(data: .encoding { $0.writeU64(number) })] : [.read(offset: 0, length: 8)]
+            : isWrite
+                ? [.writeFull(data: .encoding { $0.writeU64(number) })] + metadata(number)
+                : [.read(offset: 0, length: 8)]
         let request = OperationRequest(
             id: RequestID(client: 1, number: number), epoch: clientEpoch, group: pool.group(ofHash: object.hash),
             object: object, steps: steps)
@@ -385,6 +416,10 @@ final class GroupCluster {
             else { continue }
             pending[object] = nil
             completed += 1
+            if let history {
+                history.ended(operation, reply)
+                continue
+            }
             if operation.isWrite {
                 #expect(reply.outcome == .done(errno: 0), "write \(operation.request.id) of \(object)")
                 acknowledged[object] = operation.value
@@ -469,7 +504,7 @@ final class GroupCluster {
     func tend(_ host: GroupHost, ticks: Bool = true) -> Bool {
         guard host.isServing else { return false }
         var hasGranted = false
-        for kind in [TurnKind.filling, .beingFilled] {
+        for kind in TurnKind.allCases {
             guard let index = host.turns.firstIndex(where: { $0.kind == kind }), !host.turns[index].isGranted
             else { continue }
             host.turns[index].isGranted = true
@@ -482,6 +517,10 @@ final class GroupCluster {
         let paused = host.paused
         host.paused.removeAll()
         for (number, slot) in paused { host.groups[Int(slot.index)].pushMayGoOn(number) }
+        let steps = host.scrubSteps
+        host.scrubSteps.removeAll()
+        for slot in steps { host.groups[Int(slot.index)].scrubMayGoOn() }
+        if !steps.isEmpty { hasGranted = true }
         for group in host.groups {
             if ticks { group.tick() }
             group.leaseTick()
@@ -525,7 +564,12 @@ final class GroupCluster {
         return clientEpoch.rawValue == UInt32(newest) && pending.isEmpty && links.allSatisfy(\.isEmpty)
             && requests.isEmpty && upThruWanted.isEmpty && actingWanted.isEmpty
             && hosts.allSatisfy { $0.store.pending.isEmpty && Int($0.epoch.rawValue) == newest }
-            && groups.allSatisfy { isClean($0) }
+            && hosts.allSatisfy { $0.scrubSteps.isEmpty } && groups.allSatisfy { isSettled($0) }
+    }
+
+    /// True of a group in which nothing goes on; something may be known to be wrong.
+    private func isSettled(_ group: PGID) -> Bool {
+        leader(of: group)?.statistics.state.subtracting(.inconsistent) == .activeClean
     }
 
     func isClean(_ group: PGID) -> Bool {

@@ -11,8 +11,12 @@ import Wire
         return Array(1...200)
     }
 
-    /// Branches that need a clock or a failing disk, which these runs do not have.
-    static let elsewhere: Set<RareBranch> = [.waitedForLease, .readRepaired]
+    /// Branches that need a clock, a failing disk or snapshots, which these runs do not have.
+    static let elsewhere: Set<RareBranch> = [
+        .waitedForLease, .readRepaired, .scrubbedClean, .scrubFoundDamage, .scrubPreempted, .scrubResumed,
+        .waitedForScrub, .copyReplaced, .nothingToRepairFrom,
+        .cloned, .whiteout, .cloneTrimmed, .cloneRecovered, .rolledBack,
+    ]
 
     @Test func acknowledgedWritesSurviveCrashesMapsAndLostSessions() {
         var completed = 0

@@ -72,8 +72,43 @@ struct MemoryStore {
     private(set) var current = Content()
     private(set) var pending: [(transaction: Transaction, slot: GroupSlot)] = []
 
+    /// Objects whose data fails its checksums.
+    private(set) var rotten: Set<ObjectID> = []
+
+    /// What may go wrong with a copy of an object.
+    enum Rot: CaseIterable { case data, omap, attribute, info, missing, extra }
+
+    /// Damages an object on the disk, as if by itself.
+    mutating func rot(_ object: ObjectID, _ kind: Rot) {
+        switch kind {
+        case .data: rotten.insert(object)
+        case .omap: both { $0.objects[object]?.omap[Bytes("rot")] = Bytes("x") }
+        case .attribute: both { $0.objects[object]?.attributes["a"] = Bytes("rot") }
+        case .info:
+            guard var value = current.objects[object]?.attributes["_"]?.array else { return }
+            value[value.count - 1] ^= 1
+            both { $0.objects[object]?.attributes["_"] = Bytes(value) }
+        case .missing: both { $0.objects[object] = nil }
+        case .extra: both { $0.objects[object] = Object(data: [1, 2, 3]) }
+        }
+    }
+
+    /// Data that was never written and yet has good checksums.
+    mutating func replaceData(of object: ObjectID, with data: [UInt8]) { both { $0.objects[object]?.data = data } }
+
+    private mutating func both(_ body: (inout Content) -> Void) {
+        body(&current)
+        body(&durable)
+    }
+
     mutating func submit(_ transaction: Transaction, for slot: GroupSlot) {
         current.apply(transaction)
+        for operation in transaction.operations {
+            switch operation {
+            case .remove(let object), .truncate(let object, 0): rotten.remove(object)
+            default: break
+            }
+        }
         pending.append((transaction, slot))
     }
 

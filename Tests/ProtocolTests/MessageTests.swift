@@ -32,20 +32,22 @@ import Wire
             .removeGroupKeys(group, from: Bytes("a"), to: Bytes("b")), .removeGroup(group),
         ])
         let missing = [MissingObject(object: object, need: v(2), have: v(1))]
-        let bodies: [GroupMessage.Body] = [
-            .replicate(entry: entry, operations: transaction, trimTo: v(1)), .replicated(v(2), isFull: true),
-            .queryInfo,
-            .info(info, leases: [LeasePromise(primary: OSDID(1), remaining: 5)]), .queryLog(since: v(1)),
-            .log(info, entries: [entry], missing: missing),
-            .activate(
-                Activation(
-                    info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object],
-                    requests: [RecordedRequest(request: RequestID(client: 1, number: 2), version: v(1), errno: 17)])),
-            .activated, .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
-            .cannotPush(object, need: v(2)), .scan(after: object, limit: 10),
-            .scanned([ObjectVersion(object, v(2))], more: true), .backfillProgress(object), .backfilled,
-            .backfillStored, .reserve, .reserved(true), .started(Epoch(4)), .clean(Epoch(4)), .remove,
-        ]
+        let bodies: [GroupMessage.Body] =
+            [
+                .replicate(entry: entry, operations: transaction, trimTo: v(1)), .replicated(v(2), isFull: true),
+                .queryInfo,
+                .info(info, leases: [LeasePromise(primary: OSDID(1), remaining: 5)]), .queryLog(since: v(1)),
+                .log(info, entries: [entry], missing: missing),
+                .activate(
+                    Activation(
+                        info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object],
+                        requests: [RecordedRequest(request: RequestID(client: 1, number: 2), version: v(1), errno: 17)])
+                ),
+                .activated, .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
+                .cannotPush(object, need: v(2)), .scan(after: object, limit: 10),
+                .scanned([ObjectVersion(object, v(2))], more: true), .backfillProgress(object), .backfilled,
+                .backfillStored, .reserve, .reserved(true), .started(Epoch(4)), .clean(Epoch(4)), .remove,
+            ] + scrubBodies
         let steps: [ObjectOperation] = [
             .read(offset: 1, length: 2), .stat, .getAttribute(name: "a"), .getOmap(keys: [Bytes("k")]),
             .listOmap(after: .empty, prefix: Bytes("p"), limit: 5), .listWatchers, .assertExists,
@@ -54,7 +56,8 @@ import Wire
             .zero(offset: 1, length: 2), .truncate(size: 3), .remove, .setAttribute(name: "a", value: Bytes("v")),
             .setOmap(entries: [KeyValue(Bytes("k"), Bytes("v"))]), .removeOmap(keys: [Bytes("k")]),
             .watch(cookie: 1, timeoutMilliseconds: 2), .unwatch(cookie: 1),
-            .listObjects(after: object, prefix: Bytes("rbd"), limit: 3),
+            .listObjects(after: object, prefix: Bytes("rbd"), limit: 3), .administer(.scrub), .administer(.deepScrub),
+            .administer(.repair), .administer(.query), .administer(.listInconsistent(after: object)),
         ]
         let rarer: [ObjectOperation] = [
             .sparseRead(offset: 1, length: 2), .getAttributes,
@@ -106,6 +109,30 @@ import Wire
                 .operationReply(
                     OperationReply(number: 1, outcome: .done(errno: 0), version: v(2), outputs: [Bytes("o")])),
             ]
+    }
+
+    private var scrubBodies: [GroupMessage.Body] {
+        let digests = MetadataDigests(attributes: 1, omap: 2)
+        let entries = [
+            ScrubEntry(object: object, size: 5, info: .known(v(2), digests), found: digests, data: 7),
+            ScrubEntry(object: object, size: 5, info: .corrupt, found: digests, isUnreadable: true),
+            ScrubEntry(object: object, size: 5, info: .none, found: digests),
+        ]
+        let found = InconsistentObject(
+            object: object, version: v(2), errors: [.dataMismatch],
+            shards: [
+                InconsistentObject.Shard(osd: OSDID(1), errors: [], entry: entries[0]),
+                InconsistentObject.Shard(osd: OSDID(2), errors: .missing, entry: nil),
+            ], good: OSDID(1))
+        var record = ScrubRecord()
+        record.lastDeep = ScrubRecord.Stamp(version: v(2), seconds: 99)
+        let messages: [ScrubMessage] = [
+            .reserve, .reserved, .release, .examine(serial: 3, .object(object), isDeep: true),
+            .examine(serial: 3, .range(after: object, through: nil), isDeep: false),
+            .examined(serial: 3, entries, through: object),
+            .spoiled(MissingObject(object: object, need: v(2), have: v(1))), .state(record, [found]),
+        ]
+        return messages.map { .scrub($0) }
     }
 
     /// What the reply, or the primary's word to the members, could not hold is refused when it is read.

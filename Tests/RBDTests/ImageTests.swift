@@ -16,7 +16,7 @@ final class ImageRig: ImageObjects {
     var events: [String] = []
     private var count = 0
     /// Requests that wait, when `isHolding`.
-    var held: [(steps: [ObjectOperation], object: ObjectName, token: UInt64)] = []
+    var held: [(steps: [ObjectOperation], object: ObjectName, scope: SnapshotScope, token: UInt64)] = []
     var isHolding = false
 
     struct Answer: ImageReply {
@@ -47,9 +47,10 @@ final class ImageRig: ImageObjects {
         cluster.settle()
     }
 
-    func submit(_ steps: [ObjectOperation], on object: ObjectName, token: UInt64) {
-        if isHolding { return held.append((steps, object, token)) }
-        cluster.objecter.submit(steps, on: object, in: slot, token: RequestToken(owner: 1, value: token))
+    func submit(_ steps: [ObjectOperation], on object: ObjectName, scope: SnapshotScope, token: UInt64) {
+        if isHolding { return held.append((steps, object, scope, token)) }
+        cluster.objecter.submit(
+            steps, on: object, in: slot, scope: scope, token: RequestToken(owner: 1, value: token))
     }
 
     func sizeChanged(to size: ByteCount) { events.append("size \(size)") }

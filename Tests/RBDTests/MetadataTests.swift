@@ -14,7 +14,8 @@ struct ImageBench {
 
     init() {
         let next = Counter()
-        images = Images(pool: pool, drawID: { next.next() }, now: { Timestamp(seconds: 1, nanoseconds: 2) })
+        images = Images(
+            pool: pool, drawID: { next.next() }, now: { Timestamp(seconds: 1, nanoseconds: 2) }, pause: { _ in })
     }
 
     /// Objects but for the directory, which stays when it is empty.

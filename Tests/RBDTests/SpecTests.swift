@@ -6,13 +6,15 @@ import Wire
     @Test func specsOfTheField() throws {
         #expect(try ImageSpec(parsing: "demo").description == "rbd/demo")
         #expect(try ImageSpec(parsing: "vms/disk 1").description == "vms/disk 1")
+        #expect(try ImageSpec(parsing: "vms/demo@monday").snapshot == "monday")
+        #expect(try ImageSpec(parsing: "demo@monday").description == "rbd/demo@monday")
         #expect(try ImageSpec(parsing: "demo", defaultPool: "vms").pool == "vms")
         #expect(try ImageSpec(parsing: "rbd/\(String(repeating: "é", count: 100))").image.utf8.count == 200)
     }
 
     @Test(arguments: [
-        ("", "empty"), ("rbd/", "empty"), ("/demo", "empty"), ("a/b/c", "namespace"), ("demo@snap", "snapshot"),
-        ("demo@", "snapshot"), ("de\nmo", "control"), ("demo\u{7f}", "control"),
+        ("", "empty"), ("rbd/", "empty"), ("/demo", "empty"), ("a/b/c", "namespace"), ("demo@", "snapshot"),
+        ("demo@a@b", "'@'"), ("demo@a/b", "'/'"), ("de\nmo", "control"), ("demo\u{7f}", "control"),
         (String(repeating: "x", count: 256), "limit"),
     ]) func refusedSpecs(text: String, reason: String) {
         let error = #expect(throws: RBDError.self) { try ImageSpec(parsing: text) }

@@ -27,7 +27,7 @@ struct GroupTable {
     mutating func follow(_ map: OSDMap, after before: OSDMap, _ increment: OSDMap.Increment) {
         let movesPool = increment.pools.contains { pool in
             guard var old = before.pools[pool.id] else { return true }
-            (old.name, old.application) = (pool.name, pool.application)
+            (old.name, old.application, old.snapshots) = (pool.name, pool.application, pool.snapshots)
             return old != pool
         }
         guard
@@ -72,6 +72,8 @@ struct ClusterView {
         var group: GroupTable.Group
         /// What the primary says of the acting set that the map has now; nil when it has not spoken.
         var said: GroupStatistics.State?
+        /// All that it says.
+        var statistics: GroupStatistics?
         /// The state of the field, or `unknown`.
         var name: String
         var isServing: Bool
@@ -99,6 +101,7 @@ struct ClusterView {
             report.statistics.epoch >= group.since, let said = report.groups[id]
         {
             state.said = said.state
+            state.statistics = said
             state.name = said.state.text
             state.isServing = said.state.contains(.active)
             state.isDegraded = !said.state.isDisjoint(with: [.undersized, .degraded])

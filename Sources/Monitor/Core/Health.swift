@@ -62,8 +62,12 @@ extension ClusterView {
             "PG_AVAILABILITY", .warning, "Reduced data availability: \(inactive.count) pgs inactive", inactive.count,
             inactive.map { "pg \($0.id) \($0.reason ?? "is \($0.name)")" })
         let degraded = states.filter(\.isDegraded)
+        let copies = degradedText(dataCounts.counts)
         add(
-            "PG_DEGRADED", .warning, "Degraded data redundancy: \(degraded.count) pgs degraded", degraded.count,
+            "PG_DEGRADED", .warning,
+            "Degraded data redundancy: \(copies.isEmpty ? "" : copies + ", ")\(degraded.count) pgs degraded",
+            degraded.count,
             degraded.map { "pg \($0.id) is \($0.name), acting \($0.group.placement.acting.map(\.rawValue))" })
+        checkData(states, add)
     }
 }

@@ -88,7 +88,12 @@ struct MapDraft {
     /// True when upmaps may have lost their sense: the hierarchy or a pool changed, or an OSD went out or away.
     private var movesUpmaps: Bool {
         if map.exceptions.upmaps.isEmpty, map.exceptions.upmapItems.isEmpty { return false }
-        return increment.crush != nil || !increment.pools.isEmpty || !increment.removedOSDs.isEmpty
+        let movesPool = increment.pools.contains { pool in
+            var before = base.pools[pool.id]
+            before?.snapshots = pool.snapshots
+            return before != pool
+        }
+        return increment.crush != nil || movesPool || !increment.removedOSDs.isEmpty
             || increment.osds.contains { !$0.value.isIn && base.osds[$0.key]?.isIn == true }
     }
 

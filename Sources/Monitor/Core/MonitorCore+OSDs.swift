@@ -98,5 +98,6 @@ extension MonitorCore {
         }
         sessions.setRun(session, statistics.incarnation)
         watch.take(statistics, now: environment.nowMilliseconds)
+        for pool in Set(statistics.groups.filter { !$0.trimmed.isEmpty }.map(\.group.pool)) { noteTrimmed(pool) }
     }
 }

@@ -38,8 +38,12 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         /// Down for too long.
         case out(OSDID, incarnation: UInt64)
         case acting(OSDID, incarnation: UInt64, ActingRequest)
+        /// All groups of a pool have trimmed these snapshots.
+        case trimmed(PoolID, SnapIntervals)
         /// The time of entries in the blocklist is over.
         case forgive
+        /// The groups of a pool were split, and are clean where they were.
+        case spread(PoolID)
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -168,8 +172,17 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         }
         let wall = environment.wallSeconds
         if map.blocklist.contains(where: { $0.value <= wall }) { enqueue(.forgive) }
+        for pool in poolsToSpread { enqueue(.spread(pool)) }
         proposeWaiting()
         for id in sessions.behind(map.epoch) { tell(id) }
+    }
+
+    /// Pools whose groups were split and are clean where they were: they go to their own places now (`pgp_num`).
+    private var poolsToSpread: [PoolID] {
+        map.poolsInOrder.filter { pool in
+            pool.placementGroupCount < pool.groupCount
+                && view.states(of: pool).allSatisfy { $0.said?.isActiveClean == true }
+        }.map(\.id)
     }
 
     /// The proposed epoch is durable: it is the map now, and everyone hears.
@@ -213,7 +226,10 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting.contains { if case .out(osd, incarnation) = $0 { true } else { false } }
         case .acting(let osd, let incarnation, let request):
             waiting.contains { if case .acting(osd, incarnation, request) = $0 { true } else { false } }
+        case .trimmed(let pool, let snaps):
+            waiting.contains { if case .trimmed(pool, snaps) = $0 { true } else { false } }
         case .forgive: waiting.contains { if case .forgive = $0 { true } else { false } }
+        case .spread(let pool): waiting.contains { if case .spread(pool) = $0 { true } else { false } }
         case .alive(let osd, let incarnation, let epoch):
             waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
@@ -276,6 +292,12 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             let wall = environment.wallSeconds
             for (client, end) in draft.map.blocklist where end <= wall { draft.blocklist(client, until: 0) }
             return true
+        case .spread(let id):
+            guard var pool = draft.map.pools[id], pool.placementGroupCount < pool.groupCount else { return true }
+            pool.placementGroupCount = pool.groupCount
+            draft.set(pool)
+            environment.note("the groups of pool '\(pool.name)' go to places of their own in epoch \(draft.epoch)")
+            return true
         case .alive(let osd, let incarnation, let epoch):
             // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.
             if draft.settled.contains(osd) { return true }
@@ -284,6 +306,9 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             else { return true }
             record.upThru = epoch
             draft.set(osd, record)
+            return true
+        case .trimmed(let pool, let snaps):
+            judgeTrimmed(pool, snaps, &draft)
             return true
         case .command(let request, let session, let key):
             // The reply may have been made while the same request, sent again, waited.

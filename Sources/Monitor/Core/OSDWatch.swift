@@ -18,6 +18,7 @@ struct OSDWatch {
     struct Report {
         var statistics: OSDStatistics
         var groups: [PGID: GroupStatistics]
+        var progress = RecoveryProgress()
     }
 
     private(set) var reports: [OSDID: Report] = [:]
@@ -80,8 +81,14 @@ struct OSDWatch {
     mutating func take(_ statistics: OSDStatistics, now: UInt64) {
         heard[statistics.id] = now
         found(statistics.id, incarnation: statistics.incarnation)
-        let groups = Dictionary(statistics.groups.map { ($0.group, $0) }, uniquingKeysWith: { $1 })
-        reports[statistics.id] = Report(statistics: statistics, groups: groups)
+        var report = Report(statistics: statistics, groups: [:])
+        if let before = reports[statistics.id], before.statistics.incarnation == statistics.incarnation {
+            report.progress = before.progress
+            if !statistics.isWhole { report.groups = before.groups }
+        }
+        for group in statistics.groups { report.groups[group.group] = group }
+        report.progress.take(statistics.recoveredObjects, statistics.recoveredBytes, now: now)
+        reports[statistics.id] = report
     }
 
     /// Forgets what OSDs said that went down, and begins the grace of those that came up.

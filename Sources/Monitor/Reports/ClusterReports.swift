@@ -109,6 +109,8 @@ public struct GroupCounts: Report, Hashable, Sendable {
     public var bytesAvail: UInt64
     /// The size of all OSDs that report.
     public var bytesTotal: UInt64
+    /// Objects and copies, and how they are made whole; in JSON its fields stand beside the others.
+    public var data: DataReport
 }
 
 /// The answer to `pg dump`.
@@ -131,6 +133,8 @@ public struct GroupDump: Report, Hashable, Sendable {
         public var waitingFor: [Int32]
         /// Why it does not serve; absent when it does.
         public var reason: String?
+        /// What its primary says of its data; absent when it has not spoken.
+        public var statSum: GroupData?
     }
 
     /// The map's epoch.

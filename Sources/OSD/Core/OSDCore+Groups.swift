@@ -95,13 +95,17 @@ extension OSDCore: GroupEnvironment {
         return (entries ?? []).filter { $0.key.array.starts(with: prefix.array) }
     }
 
+    public func omapSize(of object: ObjectID, limit: Int) -> Int {
+        ask { () throws(StoreError) in try environment.store.omapSize(object, limit: limit) } ?? 0
+    }
+
     public func objects(in range: ObjectRange, after: ObjectID?, limit: Int) -> [ObjectID] {
         ask { () throws(StoreError) in try environment.store.list(range, after: after, limit: limit) } ?? []
     }
 
-    public func groupKeys(_ group: PGID, from: Bytes, to: Bytes) -> [KeyValue] {
+    public func groupKeys(_ group: PGID, from: Bytes, to: Bytes, limit: Int) -> [KeyValue] {
         ask { () throws(StoreError) in
-            try environment.store.groupKeys(group, from: from, to: to, limit: Int.max)
+            try environment.store.groupKeys(group, from: from, to: to, limit: limit)
         } ?? []
     }
 }

@@ -9,8 +9,10 @@ struct RecoveryTurns {
         var granted: Set<GroupSlot> = []
     }
 
-    private var filling = Side()
-    private var beingFilled = Side()
+    /// By the kind's number.
+    private var sides = [Side](repeating: Side(), count: TurnKind.allCases.count)
+    /// True when no group has or wants a turn.
+    private var isIdle = true
     private var underway = 0
     private var starved: [GroupSlot] = []
     /// Client operations since the last tick.
@@ -24,29 +26,29 @@ struct RecoveryTurns {
     }
 
     private subscript(kind: TurnKind) -> Side {
-        get { kind == .filling ? filling : beingFilled }
-        set { if kind == .filling { filling = newValue } else { beingFilled = newValue } }
+        get { sides[Int(kind.rawValue)] }
+        set { sides[Int(kind.rawValue)] = newValue }
     }
 
     /// A group that has its turn already is told so again.
     mutating func request(_ kind: TurnKind, _ slot: GroupSlot) {
+        isIdle = false
         self[kind].granted.remove(slot)
         if !self[kind].waiting.contains(slot) { self[kind].waiting.append(slot) }
     }
 
     mutating func release(_ kind: TurnKind, _ slot: GroupSlot) {
-        guard
-            !filling.granted.isEmpty || !filling.waiting.isEmpty || !beingFilled.granted.isEmpty
-                || !beingFilled.waiting.isEmpty
-        else { return }
+        guard !isIdle else { return }
         self[kind].granted.remove(slot)
         self[kind].waiting.removeAll { $0 == slot }
+        isIdle = sides.allSatisfy { $0.granted.isEmpty && $0.waiting.isEmpty }
     }
 
     /// Those whose turn has come.
     mutating func grant(_ kind: TurnKind) -> [GroupSlot] {
         var result: [GroupSlot] = []
-        while self[kind].granted.count < OSDLimits.fills, let slot = self[kind].waiting.first {
+        let limit = kind == .filling || kind == .beingFilled ? OSDLimits.fills : OSDLimits.scrubs
+        while self[kind].granted.count < limit, let slot = self[kind].waiting.first {
             self[kind].waiting.removeFirst()
             self[kind].granted.insert(slot)
             result.append(slot)
@@ -129,9 +131,10 @@ extension OSDCore {
     /// At the end of a turn of the loop, those whose turn has come go on.
     func grantTurns() {
         guard isServing else { return }
-        for kind in [TurnKind.filling, .beingFilled] {
+        for kind in TurnKind.allCases {
             for slot in turns.grant(kind) { groups[Int(slot.index)].turnGranted(kind) }
         }
         for slot in turns.takeStarved() { groups[Int(slot.index)].recoveryMayGoOn() }
+        takeScrubSteps()
     }
 }

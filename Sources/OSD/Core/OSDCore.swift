@@ -48,6 +48,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// True once the monitor was told that this OSD goes: it answers nobody any more.
     private(set) var hasLeft = false
     var acting = ActingWishes()
+    var scrubSteps = ScrubSteps()
+    var told = ToldStatistics()
+    /// Copies of objects brought back by groups that this OSD leads, and their bytes, since it began.
+    var recovered = (objects: UInt64(0), bytes: UInt64(0))
     private var lastGroupTick: UInt64 = 0
 
     public init(id: OSDID, uuid: UniqueID, incarnation: UInt64, endpoint: Endpoint, environment: Environment) {
@@ -84,6 +88,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func monitorFound() {
         lastBoot = nil
         lastAlive = nil
+        told = ToldStatistics()
         sayAlive()
     }
 
@@ -111,6 +116,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
         precondition(
             map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
         if let before = map { strikeLost(before, next) }
+        for pool in next.poolsInOrder {
+            if let count = map?.pools[pool.id]?.groupCount, count < pool.groupCount { split(pool, from: count) }
+        }
         map = next
         hasBlocklist = !next.blocklist.isEmpty
         for pool in next.poolsInOrder {
@@ -150,17 +158,39 @@ public final class OSDCore<Environment: OSDEnvironment> {
         _ id: PGID, _ pool: Pool, _ placement: OSDMap.Placement, _ upThru: Epoch, at epoch: Epoch
     ) {
         if let slot = slots[id] {
-            groups[Int(slot.index)].advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
+            let group = groups[Int(slot.index)]
+            group.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
+            // One that has just split off.
+            if isServing, !group.hasBegun { group.begin() }
             return
         }
+        let intervals = IntervalHistory(pool: pool, placement: placement, upThru: upThru)
+        let group = addGroup(id, pool, intervals)
+        if isServing { group.begin() }
+    }
+
+    private func addGroup(_ id: PGID, _ pool: Pool, _ intervals: IntervalHistory) -> Group {
         let slot = GroupSlot(index: UInt32(groups.count))
-        let group = Group(
-            id: id, slot: slot, pool: pool,
-            intervals: IntervalHistory(pool: pool, placement: placement, upThru: upThru),
-            environment: self)
+        let group = Group(id: id, slot: slot, pool: pool, intervals: intervals, environment: self)
         groups.append(group)
         slots[id] = slot
-        if isServing { group.begin() }
+        return group
+    }
+
+    /// The pool had `count` groups until the epoch that comes: new ones split off from them, with all that each has here.
+    private func split(_ pool: Pool, from count: UInt32) {
+        var parts: [UInt32: [Group]] = [:]
+        for seed in count..<pool.groupCount {
+            let whole = Pool.stableModulo(seed, count)
+            guard let slot = slots[PGID(pool: pool.id, seed: whole)] else { continue }
+            let history = groups[Int(slot.index)].history
+            parts[whole, default: []].append(addGroup(PGID(pool: pool.id, seed: seed), pool, history))
+        }
+        for (seed, parts) in parts.sorted(by: { $0.key < $1.key }) {
+            guard let slot = slots[PGID(pool: pool.id, seed: seed)] else { continue }
+            let whole = groups[Int(slot.index)]
+            if whole.mustSplit(into: pool.groupCount) { whole.split(into: parts, pool) }
+        }
     }
 
     private func beginService() {
@@ -314,6 +344,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func tick() {
         let now = environment.nowMilliseconds
         heartbeatTick()
+        if isServing { takeScrubSteps(isTick: true) }
         for group in groups {
             group.leaseTick()
             group.watchTick()
@@ -333,7 +364,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
             lastStatistics = now
             environment.store.lookForSpace()
-            environment.tellMonitor(.statistics(statistics))
+            environment.tellMonitor(.statistics(news(at: now)))
         }
     }
 
@@ -343,9 +374,11 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// How the OSD and the groups it leads are.
     public var statistics: OSDStatistics {
         let usage = environment.store.usage
-        return OSDStatistics(
+        var result = OSDStatistics(
             id: id, incarnation: incarnation, epoch: map?.epoch ?? .none, capacity: usage.total, used: usage.used,
             groups: groups.filter(\.isPrimary).map(\.statistics))
+        (result.recoveredObjects, result.recoveredBytes) = recovered
+        return result
     }
 
     /// The monitor is told that this OSD goes, so that nobody waits for it.

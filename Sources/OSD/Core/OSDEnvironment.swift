@@ -26,6 +26,8 @@ public protocol OSDEnvironment: AnyObject {
     /// Opens a session to another OSD. Returns at once; the session connects, and reconnects, by itself.
     func connect(to endpoint: Endpoint, osd: OSDID, incarnation: UInt64) -> PeerSession
     func close(_ session: PeerSession)
+    /// Has `endOfTurn` called again soon, though nothing may happen until then.
+    func requestTurn()
     func tellMonitor(_ message: MonitorMessage)
     /// The OSD cannot go on: the process ends with this reason, and replays its journal at the next start.
     func stop(because reason: String)
@@ -71,12 +73,16 @@ public enum OSDLimits {
     public static let earlyMessages = 65536
     /// Milliseconds between two reports to the monitor.
     public static let statisticsInterval: UInt64 = 1000
+    /// Milliseconds after which the monitor is told of all groups again, not only of those that have changed.
+    public static let wholeStatisticsInterval: UInt64 = 15_000
     /// Milliseconds after which a boot that the map does not show is announced again.
     public static let bootInterval: UInt64 = 2000
     /// Milliseconds after which the monitor is asked again to commit that this OSD lives.
     public static let aliveInterval: UInt64 = 1000
     /// Groups of this OSD that fill others at a time, and copies on this OSD that are filled at a time.
     public static let fills = 8
+    /// Groups of this OSD that are scrubbed at a time, and copies on this OSD that are compared for others at a time.
+    public static let scrubs = 1
     /// Objects that are brought back at a time while clients are quiet, and while they are not.
     public static let recoveries = (idle: 16, busy: 3)
     /// How many times as long as a part took the next one waits, while clients are not quiet.

@@ -101,6 +101,13 @@ extension OSDShell: OSDEnvironment {
 
     func close(_ session: PeerSession) { messenger.close(SessionID(rawValue: session.number)) }
 
+    func requestTurn() {
+        loop.assumeIsolated().execute { [weak self] in
+            guard let self, !self.isStopped else { return }
+            self.messenger.requestTurnEnd()
+        }
+    }
+
     func tellMonitor(_ message: MonitorMessage) { monitor.send(message) }
 
     func stop(because reason: String) {

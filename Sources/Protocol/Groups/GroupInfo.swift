@@ -55,10 +55,13 @@ public struct GroupInfo: Hashable, Sendable {
     public var historyLastEpochClean: Epoch
     /// Objects the copy does not have at the version that its log says it should.
     public var missingCount: UInt32
+    /// The pool's `pg_num` by which the copy is cut: with a greater one, some of its objects belong to other groups.
+    public var groupCount: UInt32
 
     /// A member that has nothing yet.
-    public init(group: PGID) {
+    public init(group: PGID, groupCount: UInt32) {
         self.group = group
+        self.groupCount = groupCount
         lastUpdate = .zero
         logTail = .zero
         lastBackfill = .complete
@@ -77,21 +80,16 @@ public struct GroupInfo: Hashable, Sendable {
     /// True of a member that never had anything of the group.
     public var isEmpty: Bool { lastUpdate == .zero && isComplete && lastEpochStarted == .none }
 
-    /// Version 2 has the backfill position in place of a flag, and the last clean epoch.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("group info", supported: 2) { r, version throws(WireError) in
-            var info = GroupInfo(group: try PGID(from: &r))
+        self = try reader.versioned("group info", supported: 3) { r, _ throws(WireError) in
+            var info = GroupInfo(group: try PGID(from: &r), groupCount: try r.readU32())
             info.lastUpdate = try Version(from: &r)
             info.logTail = try Version(from: &r)
-            if version >= 2 {
-                info.lastBackfill = try BackfillPosition(from: &r)
-            } else {
-                info.isComplete = try r.readBool()
-            }
+            info.lastBackfill = try BackfillPosition(from: &r)
             info.lastEpochStarted = Epoch(try r.readU32())
             info.historyLastEpochStarted = Epoch(try r.readU32())
             info.missingCount = try r.readU32()
-            if version >= 2 { info.historyLastEpochClean = Epoch(try r.readU32()) }
+            info.historyLastEpochClean = Epoch(try r.readU32())
             guard info.logTail <= info.lastUpdate else {
                 throw WireError("group \(info.group): log tail \(info.logTail) after last update \(info.lastUpdate)")
             }
@@ -100,8 +98,9 @@ public struct GroupInfo: Hashable, Sendable {
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(2, compatible: 2) { w in
+        writer.versioned(3, compatible: 3) { w in
             group.encode(into: &w)
+            w.writeU32(groupCount)
             lastUpdate.encode(into: &w)
             logTail.encode(into: &w)
             lastBackfill.encode(into: &w)

@@ -5,7 +5,8 @@ extension GroupMessage {
     private enum Tag: UInt8 {
         case replicate = 1, replicated, queryInfo, info, queryLog, log, activate, activated, pull, push, pushed
         case cannotPush, scan, scanned, backfillProgress, backfilled, backfillStored, reserve, reserved, started, clean
-        case remove, partStored
+        case remove, scrub
+        case replicateTogether = 64, partStored
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -16,6 +17,11 @@ extension GroupMessage {
         case .replicate(let entry, let operations, let trimTo):
             tag(.replicate, &writer)
             entry.encode(into: &writer)
+            trimTo.encode(into: &writer)
+            operations.encode(into: &writer)
+        case .replicateTogether(let entries, let operations, let trimTo):
+            tag(.replicateTogether, &writer)
+            writer.writeArray(entries) { $1.encode(into: &$0) }
             trimTo.encode(into: &writer)
             operations.encode(into: &writer)
         case .replicated(let version, let isFull):
@@ -75,6 +81,9 @@ extension GroupMessage {
             tag(.clean, &writer)
             writer.writeU32(epoch.rawValue)
         case .remove: tag(.remove, &writer)
+        case .scrub(let message):
+            tag(.scrub, &writer)
+            message.encode(into: &writer)
         case .started(let epoch):
             tag(.started, &writer)
             writer.writeU32(epoch.rawValue)
@@ -95,6 +104,14 @@ extension GroupMessage {
             let entry = try LogEntry(from: &reader)
             let trimTo = try Version(from: &reader)
             return .replicate(entry: entry, operations: try Transaction(from: &reader), trimTo: trimTo)
+        case .replicateTogether:
+            let entries = try reader.readArray(atMost: GroupLimits.entriesTogether) { r throws(WireError) in
+                try LogEntry(from: &r)
+            }
+            guard entries.count > 1 else { throw WireError("\(entries.count) entries together") }
+            let trimTo = try Version(from: &reader)
+            return .replicateTogether(
+                entries: entries, operations: try Transaction(from: &reader), trimTo: trimTo)
         case .replicated: return .replicated(try Version(from: &reader), isFull: try reader.readBool())
         case .queryInfo: return .queryInfo
         case .info:
@@ -125,7 +142,7 @@ extension GroupMessage {
             let after = try reader.readOptional { r throws(WireError) in try ObjectID(from: &r) }
             return .scan(after: after, limit: min(try reader.readU32(), GroupLimits.scan))
         case .scanned:
-            let objects = try reader.readArray(atMost: Int(GroupLimits.scan)) { r throws(WireError) in
+            let objects = try reader.readArray(atMost: GroupLimits.scanned) { r throws(WireError) in
                 try ObjectVersion(from: &r)
             }
             return .scanned(objects, more: try reader.readBool())
@@ -136,6 +153,7 @@ extension GroupMessage {
         case .reserved: return .reserved(try reader.readBool())
         case .clean: return .clean(Epoch(try reader.readU32()))
         case .remove: return .remove
+        case .scrub: return .scrub(try ScrubMessage(from: &reader))
         case .started: return .started(Epoch(try reader.readU32()))
         }
     }

@@ -16,6 +16,9 @@ public struct GroupMessage: Sendable {
     public enum Body: Sendable {
         /// Primary → member: apply and log one write. Entries come in order; `trimTo` is how far every member may forget.
         case replicate(entry: LogEntry, operations: Transaction, trimTo: Version)
+        /// The same with several entries, at least two, for objects that change together: a head and its clones. They are
+        /// logged together or not at all.
+        case replicateTogether(entries: [LogEntry], operations: Transaction, trimTo: Version)
         /// Member → primary: the entry, and all before it, are on this member's disk; `isFull` when it has no room for more.
         case replicated(Version, isFull: Bool)
         /// Primary → anyone who may have a copy: tell me your info.
@@ -59,6 +62,8 @@ public struct GroupMessage: Sendable {
         case clean(Epoch)
         /// Primary of a clean group → someone outside it: remove your copy.
         case remove
+        /// What the members compare of their copies.
+        case scrub(ScrubMessage)
     }
 }
 
@@ -160,6 +165,11 @@ public struct GroupTuning: Hashable, Sendable {
     public var scan = GroupLimits.scan
     /// Bytes of data in one part of an object that is sent.
     public var part = GroupLimits.partSize
+    /// Objects of a scrub's window.
+    public var scrubObjects = ScrubLimits.objects
+    /// After how many seconds a group is scrubbed again, and deeply; up to half as many are added, by the group's name.
+    public var scrubInterval: UInt64 = 24 * 3600
+    public var deepScrubInterval: UInt64 = 7 * 24 * 3600
 
     /// The values of production.
     public init() {}
@@ -181,8 +191,12 @@ public enum GroupLimits {
     public static let partEntries = 2048
     /// Objects in one answer to a scan: the window of a backfill, on which writes wait for what is being sent.
     public static let scan: UInt32 = 128
+    /// Objects that an answer to a scan has at most: the last comes with all its clones.
+    public static let scanned = Int(scan) + SnapLimits.clones + 1
     /// Requests that are remembered after they left the log, at least; twice that, and what one trim adds, at most.
     public static let requestsKept = 3000
+    /// Entries that belong together: what becomes of a clone, of the clone beside it, and of the head.
+    public static let entriesTogether = 4
     /// Objects that one step of the removal of a copy takes away.
     public static let removals = 64
     /// Remembered requests in one message.

@@ -10,6 +10,8 @@ public struct LogEntry: Hashable, Sendable, CustomStringConvertible {
         case delete = 2
         /// Nothing changed: a request that failed, remembered so that its resend fails the same way.
         case error = 3
+        /// The object is a clone: it came into being as what the head was, in one transaction with the entry that follows.
+        case clone = 4
     }
 
     public var kind: Kind
@@ -30,6 +32,11 @@ public struct LogEntry: Hashable, Sendable, CustomStringConvertible {
         self.prior = prior
         self.request = request
         self.errno = errno
+    }
+
+    /// An entry in the same place that changed nothing and answers nobody.
+    public var withoutMeaning: LogEntry {
+        LogEntry(kind: .error, object: object, version: version, prior: prior, request: .none)
     }
 
     public var description: String { "\(version) \(kind) \(object) (prior \(prior), \(request))" }

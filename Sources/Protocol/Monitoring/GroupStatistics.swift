@@ -42,16 +42,33 @@ public struct GroupStatistics: Hashable, Sendable {
 
         /// Waits until the primary of an older interval can serve no more reads.
         public static let wait = State(rawValue: 1 << 14)
+        /// Takes away what removed snapshots have left.
+        public static let snapTrim = State(rawValue: 1 << 15)
+        /// Will take away what removed snapshots have left, when it is clean.
+        public static let snapTrimWait = State(rawValue: 1 << 16)
+
+        /// The copies are being compared.
+        public static let scrubbing = State(rawValue: 1 << 20)
+        /// They are compared with their data.
+        public static let deep = State(rawValue: 1 << 21)
+        /// Copies are not what they should be.
+        public static let inconsistent = State(rawValue: 1 << 22)
+        /// Bad copies are being replaced.
+        public static let repair = State(rawValue: 1 << 23)
 
         /// What a healthy group is.
         public static let activeClean: State = [.active, .clean]
+
+        /// True of a healthy group, also while it is scrubbed.
+        public var isActiveClean: Bool { subtracting([.scrubbing, .deep]) == .activeClean }
 
         private static let names: [(State, String)] = [
             (.active, "active"), (.clean, "clean"), (.recovering, "recovering"), (.down, "down"),
             (.recoveryUnfound, "recovery_unfound"), (.undersized, "undersized"), (.degraded, "degraded"),
             (.remapped, "remapped"), (.peering, "peering"), (.backfillWait, "backfill_wait"),
             (.backfilling, "backfilling"), (.backfillTooFull, "backfill_toofull"), (.incomplete, "incomplete"),
-            (.peered, "peered"), (.wait, "wait"),
+            (.peered, "peered"), (.wait, "wait"), (.snapTrim, "snaptrim"), (.snapTrimWait, "snaptrim_wait"),
+            (.scrubbing, "scrubbing"), (.deep, "deep"), (.inconsistent, "inconsistent"), (.repair, "repair"),
         ]
 
         /// The text that `status` shows.
@@ -69,9 +86,42 @@ public struct GroupStatistics: Hashable, Sendable {
     public var waitingFor: [OSDID]
     /// Its newest write.
     public var lastUpdate: Version
+    /// Snapshots, of those that the pool is trimming, of which the group has nothing left.
+    public var trimmed: SnapIntervals
+
+    /// What it has.
+    public var counts = Counts()
+    /// Bad copies that are known.
+    public var scrubErrors: UInt32 = 0
+    /// Objects with bad copies.
+    public var inconsistent: UInt32 = 0
+    /// When it was scrubbed last, and deeply, in seconds since 1970.
+    public var lastScrub: UInt64 = 0
+    public var lastDeepScrub: UInt64 = 0
+
+    /// Objects and copies of objects in numbers.
+    public struct Counts: Hashable, Sendable {
+        /// Objects, and their bytes.
+        public var objects: UInt64 = 0
+        public var bytes: UInt64 = 0
+        /// Copies that there should be.
+        public var copies: UInt64 = 0
+        /// Copies that are not there.
+        public var degraded: UInt64 = 0
+        /// Copies that are whole and not where they should be.
+        public var misplaced: UInt64 = 0
+        /// Objects of which nobody who can be asked has the newest version.
+        public var unfound: UInt64 = 0
+
+        /// Nothing.
+        public init() {}
+    }
 
     /// Statistics with these values.
-    public init(group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version) {
+    public init(
+        group: PGID, state: State, waitingFor: [OSDID], lastUpdate: Version, trimmed: SnapIntervals = SnapIntervals()
+    ) {
+        self.trimmed = trimmed
         self.group = group
         self.state = state
         self.waitingFor = waitingFor
@@ -84,6 +134,17 @@ public struct GroupStatistics: Hashable, Sendable {
         state = State(rawValue: try reader.readU32())
         waitingFor = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in OSDID(try r.readI32()) }
         lastUpdate = try Version(from: &reader)
+        counts.objects = try reader.readU64()
+        counts.bytes = try reader.readU64()
+        counts.copies = try reader.readU64()
+        counts.degraded = try reader.readU64()
+        counts.misplaced = try reader.readU64()
+        counts.unfound = try reader.readU64()
+        scrubErrors = try reader.readU32()
+        inconsistent = try reader.readU32()
+        lastScrub = try reader.readU64()
+        lastDeepScrub = try reader.readU64()
+        trimmed = try SnapIntervals(from: &reader)
     }
 
     /// The statistics as bytes.
@@ -92,5 +153,15 @@ public struct GroupStatistics: Hashable, Sendable {
         writer.writeU32(state.rawValue)
         writer.writeArray(waitingFor) { $0.writeI32($1.rawValue) }
         lastUpdate.encode(into: &writer)
+        for value in [
+            counts.objects, counts.bytes, counts.copies, counts.degraded, counts.misplaced, counts.unfound,
+        ] {
+            writer.writeU64(value)
+        }
+        writer.writeU32(scrubErrors)
+        writer.writeU32(inconsistent)
+        writer.writeU64(lastScrub)
+        writer.writeU64(lastDeepScrub)
+        trimmed.encode(into: &writer)
     }
 }

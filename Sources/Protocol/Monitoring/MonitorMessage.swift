@@ -122,6 +122,11 @@ public struct OSDStatistics: Sendable {
     public var capacity: UInt64
     public var used: UInt64
     public var groups: [GroupStatistics]
+    /// True when these are all groups that it leads; false when those that are not named are as they were.
+    public var isWhole = true
+    /// Copies of objects that groups of this run brought back, and their bytes.
+    public var recoveredObjects: UInt64 = 0
+    public var recoveredBytes: UInt64 = 0
 
     public init(
         id: OSDID, incarnation: UInt64, epoch: Epoch, capacity: UInt64, used: UInt64, groups: [GroupStatistics]
@@ -135,24 +140,31 @@ public struct OSDStatistics: Sendable {
     }
 
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("OSD statistics", supported: 1) { r, _ throws(WireError) in
-            OSDStatistics(
+        self = try reader.versioned("OSD statistics", supported: 2) { r, _ throws(WireError) in
+            var statistics = OSDStatistics(
                 id: OSDID(try r.readI32()), incarnation: try r.readU64(), epoch: Epoch(try r.readU32()),
                 capacity: try r.readU64(), used: try r.readU64(),
                 groups: try r.readArray(atMost: Int(MapLimits.groupsPerPool)) { r throws(WireError) in
                     try GroupStatistics(from: &r)
                 })
+            statistics.isWhole = try r.readBool()
+            statistics.recoveredObjects = try r.readU64()
+            statistics.recoveredBytes = try r.readU64()
+            return statistics
         }
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(1) { w in
+        writer.versioned(2, compatible: 2) { w in
             w.writeI32(id.rawValue)
             w.writeU64(incarnation)
             w.writeU32(epoch.rawValue)
             w.writeU64(capacity)
             w.writeU64(used)
             w.writeArray(groups) { $1.encode(into: &$0) }
+            w.writeBool(isWhole)
+            w.writeU64(recoveredObjects)
+            w.writeU64(recoveredBytes)
         }
     }
 }

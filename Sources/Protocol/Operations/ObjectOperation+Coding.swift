@@ -8,6 +8,9 @@ extension ObjectOperation {
         case sparseRead, getAttributes, compareAttribute, compareExtent, assertVersion, assertUnwatched
         case append, writeSame, removeAttribute, clearOmap, call, notify, acknowledge
         case removeOmapRange
+        case administer
+        case rollback = 100
+        case listSnaps
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -70,6 +73,10 @@ extension ObjectOperation {
         case .unwatch(let cookie):
             tag(.unwatch, &writer)
             writer.writeU64(cookie)
+        case .rollback(let snap):
+            tag(.rollback, &writer)
+            writer.writeU64(snap.rawValue)
+        case .listSnaps: tag(.listSnaps, &writer)
         case .listObjects(let after, let prefix, let limit):
             tag(.listObjects, &writer)
             writer.writeOptional(after) { $1.encode(into: &$0) }
@@ -128,6 +135,9 @@ extension ObjectOperation {
             writer.writeU64(notification)
             writer.writeU64(cookie)
             writer.writeBytes(payload)
+        case .administer(let command):
+            tag(.administer, &writer)
+            command.encode(into: &writer)
         default: preconditionFailure("\(self) is encoded before")
         }
     }
@@ -140,6 +150,7 @@ extension ObjectOperation {
             let (offset, length) = try Self.range(from: &reader)
             self = .read(offset: offset, length: length)
         case .stat: self = .stat
+        case .listSnaps: self = .listSnaps
         case .getAttribute: self = .getAttribute(name: try reader.readString(atMost: StorageLimits.attributeName))
         case .getOmap: self = .getOmap(keys: try Self.keys(from: &reader))
         case .listOmap:
@@ -155,7 +166,7 @@ extension ObjectOperation {
             }
             self = .compareOmap(key: key, expected: expected)
         case .sparseRead, .getAttributes, .compareAttribute, .compareExtent, .assertVersion, .assertUnwatched, .append,
-            .writeSame, .removeAttribute, .removeOmapRange, .clearOmap, .call, .notify, .acknowledge:
+            .writeSame, .removeAttribute, .removeOmapRange, .clearOmap, .call, .notify, .acknowledge, .administer:
             self = try Self.rarer(tag, from: &reader)
         default: self = try Self.change(tag, from: &reader)
         }
@@ -202,6 +213,7 @@ extension ObjectOperation {
             return .acknowledge(
                 notification: notification, cookie: cookie,
                 payload: try reader.readBytes(atMost: OperationLimits.notification))
+        case .administer: return .administer(try GroupCommand(from: &reader))
         default: preconditionFailure("\(tag) is decoded elsewhere")
         }
     }
@@ -252,6 +264,10 @@ extension ObjectOperation {
         case .watch:
             return .watch(cookie: try reader.readU64(), timeoutMilliseconds: try reader.readU32())
         case .unwatch: return .unwatch(cookie: try reader.readU64())
+        case .rollback:
+            let snap = SnapID(try reader.readU64())
+            guard snap > .none, snap <= .last else { throw WireError("a rollback to snapshot \(snap)") }
+            return .rollback(to: snap)
         case .listObjects:
             let after = try reader.readOptional { r throws(WireError) in try ObjectID(from: &r) }
             let prefix = try reader.readBytes(atMost: ObjectName.limit)

@@ -63,6 +63,10 @@ public enum ObjectOperation: Sendable, Equatable {
     /// `timeoutMilliseconds`.
     case watch(cookie: UInt64, timeoutMilliseconds: UInt32)
     case unwatch(cookie: UInt64)
+    /// Makes the object what it was at a snapshot; one that did not exist then is removed. Must be the only step.
+    case rollback(to: SnapID)
+    /// Output: the versions that there are of the object, see `ObjectSnapshots`; also of one that was removed and has some.
+    case listSnaps
 
     /// Runs a method of an object class at the primary, as part of the request. EOPNOTSUPP when there is no such method,
     /// EINVAL when it changes objects and the call does not say so. Output: the method's.
@@ -77,16 +81,18 @@ public enum ObjectOperation: Sendable, Equatable {
     /// An operation on a placement group rather than an object: its objects after `after` in storage order.
     /// Output: array of names, then an optional object to go on from.
     case listObjects(after: ObjectID?, prefix: Bytes, limit: UInt32)
+    /// An administrator's command to a placement group, alone in its request; answered in every state of the group.
+    case administer(GroupCommand)
 
     /// True when it changes the object, so that it must be ordered, logged and replicated.
     public var isWrite: Bool {
         switch self {
         case .read, .sparseRead, .stat, .getAttribute, .getAttributes, .getOmap, .listOmap, .listWatchers,
             .assertExists, .compareOmap, .compareAttribute, .compareExtent, .assertVersion, .assertUnwatched, .notify,
-            .acknowledge, .listObjects:
+            .acknowledge, .listObjects, .listSnaps, .administer:
             false
         case .create, .write, .append, .writeSame, .writeFull, .zero, .truncate, .remove, .setAttribute,
-            .removeAttribute, .setOmap, .removeOmap, .removeOmapRange, .clearOmap, .watch, .unwatch:
+            .removeAttribute, .setOmap, .removeOmap, .removeOmapRange, .clearOmap, .watch, .unwatch, .rollback:
             true
         case .call(let call): call.changes
         }

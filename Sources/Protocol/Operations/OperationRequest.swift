@@ -39,13 +39,22 @@ public struct OperationRequest: Sendable {
     public var group: PGID
     /// The object; for operations on the group itself, any object of it.
     public var object: ObjectID
+    /// Which version of the object a reading request is about: the head, or as it was at a snapshot.
+    public var snap: SnapID
+    /// For a request that changes something: the snapshots that its writer knows of.
+    public var context: SnapContext
     public var steps: [ObjectOperation]
 
-    public init(id: RequestID, epoch: Epoch, group: PGID, object: ObjectID, steps: [ObjectOperation]) {
+    public init(
+        id: RequestID, epoch: Epoch, group: PGID, object: ObjectID, steps: [ObjectOperation], snap: SnapID = .head,
+        context: SnapContext = .none
+    ) {
         self.id = id
         self.epoch = epoch
         self.group = group
         self.object = object
+        self.snap = snap
+        self.context = context
         self.steps = steps
     }
 
@@ -55,11 +64,17 @@ public struct OperationRequest: Sendable {
         id = try RequestID(from: &reader)
         epoch = Epoch(try reader.readU32())
         group = try PGID(from: &reader)
-        object = try ObjectID(from: &reader)
+        let version = try ObjectID(from: &reader)
+        snap = version.snap
+        object = version.snap == .head ? version : version.head
+        context = try SnapContext(from: &reader)
         steps = try reader.readArray(atMost: OperationLimits.steps) { r throws(WireError) in
             try ObjectOperation(from: &r)
         }
         guard !steps.isEmpty else { throw WireError("a request without steps") }
+        guard snap == .head || (snap <= .last && snap > .none && !isWrite) else {
+            throw WireError("a request that changes something at snapshot \(snap)")
+        }
         if let excess = Self.excess(of: steps) { throw WireError(excess) }
     }
 
@@ -95,7 +110,8 @@ public struct OperationRequest: Sendable {
         id.encode(into: &writer)
         writer.writeU32(epoch.rawValue)
         group.encode(into: &writer)
-        object.encode(into: &writer)
+        if snap == .head { object.encode(into: &writer) } else { object.at(snap).encode(into: &writer) }
+        context.encode(into: &writer)
         writer.writeArray(steps) { $1.encode(into: &$0) }
     }
 }

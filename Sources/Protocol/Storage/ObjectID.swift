@@ -19,6 +19,20 @@ public struct ObjectID: Sendable {
         self.snap = snap
     }
 
+    /// The same object as it is now.
+    @inlinable
+    public var head: ObjectID { at(.head) }
+
+    /// The same object in another version: the head, or one of its clones.
+    @inlinable
+    public func at(_ snap: SnapID) -> ObjectID { ObjectID(pool: pool, hash: hash, name: name, snap: snap) }
+
+    /// True when both are versions of one object: the head and its clones, which stand side by side in storage order.
+    @inlinable
+    public func isSameObject(as other: ObjectID) -> Bool {
+        hash == other.hash && pool == other.pool && name == other.name
+    }
+
     /// The hash with its bits in reverse order: the major sort key within a pool.
     @inlinable
     public var reversedHash: UInt32 { hash.bitReversed }

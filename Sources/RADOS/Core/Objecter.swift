@@ -56,6 +56,7 @@ public final class Objecter<Environment: ObjecterEnvironment> {
         var number: UInt64
         var token: RequestToken
         var object: ObjectID
+        var scope: SnapshotScope
         var steps: [ObjectOperation]
         var pool: Int
         var seed: UInt32
@@ -99,6 +100,7 @@ public final class Objecter<Environment: ObjecterEnvironment> {
         /// The object's name, or the seed of a group for an operation on the group itself.
         var name: ObjectName?
         var seed: UInt32
+        var scope: SnapshotScope
         var steps: [ObjectOperation]
         var cost: Int
     }
@@ -127,17 +129,27 @@ public final class Objecter<Environment: ObjecterEnvironment> {
 
     /// Submits a compound request on an object. Ends in `Environment.completed` with the token, perhaps before this
     /// returns.
-    public func submit(_ steps: [ObjectOperation], on name: ObjectName, in slot: PoolSlot, token: RequestToken) {
+    public func submit(
+        _ steps: [ObjectOperation], on name: ObjectName, in slot: PoolSlot, scope: SnapshotScope = .head,
+        token: RequestToken
+    ) {
         precondition(!steps.isEmpty && steps.count <= OperationLimits.steps, "a request of \(steps.count) steps")
         assert(OperationRequest.excess(of: steps) == nil, "\(OperationRequest.excess(of: steps) ?? "")")
         take(
             Submission(
-                token: token, pool: slot.index, name: name, seed: 0, steps: steps, cost: Self.cost(of: steps)))
+                token: token, pool: slot.index, name: name, seed: 0, scope: scope, steps: steps,
+                cost: Self.cost(of: steps)))
     }
 
     /// Submits an operation on a placement group itself, such as a listing; no such group is ENOENT.
-    public func submit(_ step: ObjectOperation, onGroup seed: UInt32, in slot: PoolSlot, token: RequestToken) {
-        take(Submission(token: token, pool: slot.index, name: nil, seed: seed, steps: [step], cost: Self.smallCost))
+    public func submit(
+        _ step: ObjectOperation, onGroup seed: UInt32, in slot: PoolSlot, scope: SnapshotScope = .head,
+        token: RequestToken
+    ) {
+        take(
+            Submission(
+                token: token, pool: slot.index, name: nil, seed: seed, scope: scope, steps: [step],
+                cost: Self.smallCost))
     }
 
     // MARK: Events
@@ -260,7 +272,8 @@ public final class Objecter<Environment: ObjecterEnvironment> {
             seed = submission.seed
         }
         let request = Request(
-            number: nextNumber, token: submission.token, object: object, steps: submission.steps,
+            number: nextNumber, token: submission.token, object: object, scope: submission.scope,
+            steps: submission.steps,
             pool: submission.pool, seed: seed, cost: submission.cost, isGroupOperation: submission.name == nil,
             sentTo: nil, sentEpoch: .none, previous: -1, next: -1)
         nextNumber += 1
@@ -367,7 +380,8 @@ public final class Objecter<Environment: ObjecterEnvironment> {
         environment.send(
             OperationRequest(
                 id: RequestID(client: client, number: requests[index].number), epoch: map.epoch, group: group,
-                object: requests[index].object, steps: requests[index].steps),
+                object: requests[index].object, steps: requests[index].steps, snap: requests[index].scope.snap,
+                context: requests[index].scope.context),
             to: osd)
     }
 
@@ -422,6 +436,7 @@ public final class Objecter<Environment: ObjecterEnvironment> {
         bytesInFlight -= requests[Int(slot)].cost
         // The data is let go now, not when the place is used again.
         requests[Int(slot)].steps = []
+        requests[Int(slot)].scope = .head
         requests[Int(slot)].sentTo = nil
         freeRequests.append(slot)
         precondition(bytesInFlight >= 0, "\(bytesInFlight) bytes in flight")

@@ -166,12 +166,48 @@ public final class RADOSPool: ObjectPool {
     }
 
     @discardableResult
-    public func perform(_ steps: [ObjectOperation], on object: ObjectName) async throws(RADOSError) -> [Bytes] {
+    public func perform(
+        _ steps: [ObjectOperation], on object: ObjectName, in scope: SnapshotScope
+    ) async throws(RADOSError) -> [Bytes] {
         let (state, slot) = (state, slot)
         return try await answer(
             loop.flatSubmit {
-                state.value.perform { state.value.objecter.submit(steps, on: object, in: slot, token: $0) }
+                state.value.perform {
+                    state.value.objecter.submit(steps, on: object, in: slot, scope: scope, token: $0)
+                }
             })
+    }
+
+    public func createSnapshot() async throws(RADOSError) -> SnapID {
+        let reply = try await command(["osd", "pool", "selfmanaged-snap", "create"], [:])
+        guard let id = UInt64(String(reply.output)) else {
+            throw RADOSError(errno: Errno.inputOutput, "the monitor's number of a snapshot cannot be read")
+        }
+        return SnapID(id)
+    }
+
+    public func removeSnapshot(_ snap: SnapID) async throws(RADOSError) {
+        _ = try await command(["osd", "pool", "selfmanaged-snap", "rm"], ["snapid": "\(snap.rawValue)"])
+    }
+
+    /// Asks the monitors to change something of the pool.
+    private func command(_ words: [String], _ more: [String: String]) async throws(RADOSError) -> CommandReply {
+        let (state, name) = (state, name)
+        let milliseconds = Int(ClientLimits.administrativeSeconds) * 1000
+        let reply: CommandReply
+        do {
+            reply = try await loop.flatSubmit {
+                state.value.command(
+                    words: words, arguments: more.merging(["pool": name]) { $1 }, input: .empty,
+                    timeoutMilliseconds: milliseconds)
+            }.get()
+        } catch let error as RADOSError {
+            throw error
+        } catch {
+            throw RADOSError(errno: Errno.timedOut, "\(error)")
+        }
+        guard reply.errno == 0 else { throw RADOSError(errno: reply.errno, reply.message, isAnswer: true) }
+        return reply
     }
 
     /// The same with so many seconds for the answer.
@@ -196,18 +232,35 @@ public final class RADOSPool: ObjectPool {
         return client
     }
 
-    public func list(group seed: UInt32, after: ObjectID?, prefix: Bytes) async throws(RADOSError) -> ObjectListing {
+    public func list(
+        group seed: UInt32, after: ObjectID?, prefix: Bytes, at snap: SnapID
+    ) async throws(RADOSError) -> ObjectListing {
         let (state, slot) = (state, slot)
         let step = ObjectOperation.listObjects(after: after, prefix: prefix, limit: OperationLimits.listing)
         let outputs = try await answer(
             loop.flatSubmit {
-                state.value.perform { state.value.objecter.submit(step, onGroup: seed, in: slot, token: $0) }
+                state.value.perform {
+                    state.value.objecter.submit(
+                        step, onGroup: seed, in: slot, scope: SnapshotScope(snap: snap), token: $0)
+                }
             })
         do {
             return try ObjectListing(decoding: outputs.first ?? .empty)
         } catch {
             throw RADOSError(errno: Errno.inputOutput, "a listing of pool '\(name)' cannot be read: \(error)")
         }
+    }
+
+    /// Has a placement group's primary do an administrator's command; its output. Waits for as long as the group has none.
+    public func administer(_ command: GroupCommand, group seed: UInt32) async throws(RADOSError) -> Bytes {
+        let (state, slot) = (state, slot)
+        let outputs = try await answer(
+            loop.flatSubmit {
+                state.value.perform {
+                    state.value.objecter.submit(.administer(command), onGroup: seed, in: slot, token: $0)
+                }
+            })
+        return outputs.first ?? .empty
     }
 
     private func answer(_ future: EventLoopFuture<OperationReply>) async throws(RADOSError) -> [Bytes] {
@@ -251,9 +304,15 @@ public final class PoolChannel {
 
     /// Submits a compound request. Ends in `ReplyReceiver.received` with the token, perhaps before this returns. Requests
     /// on one object are done in the order of submission, over all channels of the cluster.
-    public func submit(_ steps: [ObjectOperation], on object: ObjectName, token: UInt64) {
-        cluster.objecter.submit(steps, on: object, in: slot, token: RequestToken(owner: owner, value: token))
+    public func submit(
+        _ steps: [ObjectOperation], on object: ObjectName, scope: SnapshotScope = .head, token: UInt64
+    ) {
+        cluster.objecter.submit(
+            steps, on: object, in: slot, scope: scope, token: RequestToken(owner: owner, value: token))
     }
+
+    /// The newest snapshot of the pool by the newest map.
+    public var newestSnapshot: SnapID { cluster.objecter.pool(slot)?.snapshots?.sequence ?? .none }
 
     /// Has `handler` hear of what happens to the watch under `cookie`, which nobody else of this client may use; nil ends
     /// that. Notifications to watches that nobody listens to are answered without a word.

@@ -14,8 +14,12 @@ extension Image {
         var isRemoved = false
     }
 
-    private enum HeaderRequest: UInt32 {
+    enum HeaderRequest: UInt32 {
         case watch, read, unwatch
+        /// The header is read again beside the renewals.
+        case look
+        /// It is said which snapshots are known.
+        case confirm
     }
 
     /// Tokens of requests on the header have this in the place of a slot.
@@ -44,15 +48,18 @@ extension Image {
         watch.isClosing = true
         if watch.isRemoved { return objects.closed() }
         // Ordered behind a renewal that may be under way, as both are on the header.
-        submit(.unwatch, [.assertExists, .unwatch(cookie: cookie)])
+        submit(
+            .unwatch,
+            [.assertExists, .unwatch(cookie: cookie), .removeOmap(keys: [ImageNaming.seenKey(cookie)])])
     }
 
     static func watchStep(_ cookie: UInt64) -> ObjectOperation {
         .watch(cookie: cookie, timeoutMilliseconds: ImageLimits.watchTimeoutMilliseconds)
     }
 
-    private func submit(_ request: HeaderRequest, _ steps: [ObjectOperation]) {
-        objects.submit(steps, on: headerName, token: Self.headerToken | UInt64(request.rawValue))
+    func submit(_ request: HeaderRequest, _ steps: [ObjectOperation]) {
+        objects.submit(
+            steps, on: headerName, scope: .head, token: Self.headerToken | UInt64(request.rawValue))
     }
 
     func receivedForHeader(_ reply: OperationReply, token: UInt64) {
@@ -63,20 +70,31 @@ extension Image {
         case .watch:
             if errno == Errno.noEntry { return removed() }
             guard errno == 0, !watch.isClosing else { return renewed() }
-            submit(.read, [.getOmap(keys: ImageHeader.keys)])
-        case .read:
+            submit(.read, ImageHeader.steps)
+        case .read, .look:
+            if request == .look { knowledge.isLooking = false }
             if errno == Errno.noEntry { return removed() }
-            if errno == 0, let header = try? ImageHeader(decoding: reply.outputs.first ?? .empty) {
-                if header.isBeingRemoved { return removed() }
-                if header.size.rawValue != size {
-                    size = header.size.rawValue
-                    objects.sizeChanged(to: header.size)
-                }
-            }
-            renewed()
+            if errno == 0, let header = try? ImageHeader(decoding: reply.outputs), take(header) { return removed() }
+            if request == .read { renewed() }
+        case .confirm: confirmed()
         case .unwatch:
             objects.closed()
         }
+    }
+
+    /// Takes what the header says now. True when the image, or the snapshot that is read, is no more.
+    private func take(_ header: ImageHeader) -> Bool {
+        if header.isBeingRemoved { return true }
+        if let snapshot {
+            guard let now = header.snapshots.first(where: { $0.id == snapshot.id }), !now.isBeingRemoved else {
+                return true
+            }
+        } else if header.size.rawValue != size {
+            size = header.size.rawValue
+            objects.sizeChanged(to: header.size)
+        }
+        learn(header)
+        return false
     }
 
     private func renewed() {

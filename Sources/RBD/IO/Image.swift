@@ -28,6 +28,11 @@ public final class Image<Objects: ImageObjects, Reply: ImageReply> {
     /// The watch's name among those of this client.
     let cookie: UInt64
     var watch = Watch()
+    /// The snapshot that is read; nil for the image as it is.
+    public let snapshot: ImageSnapshot?
+    /// What goes with every request on data.
+    var scope: SnapshotScope
+    var knowledge = SnapshotKnowledge()
 
     private var requests: ContiguousArray<Request> = []
     private var free: ContiguousArray<Int32> = []
@@ -38,12 +43,16 @@ public final class Image<Objects: ImageObjects, Reply: ImageReply> {
     /// Operations not answered yet.
     public private(set) var outstanding = 0
 
-    /// The image that `info` describes. `cookie` tells this handle from others of the same client.
-    public init(_ info: ImageInfo, cookie: UInt64, objects: Objects) {
+    /// The image that `info` describes, or a snapshot of it, which must not be written to. `cookie` tells this handle from
+    /// others of the same client.
+    public init(_ info: ImageInfo, cookie: UInt64, snapshot: ImageSnapshot? = nil, objects: Objects) {
+        self.snapshot = snapshot
+        scope = snapshot.map { SnapshotScope(snap: $0.id) } ?? SnapshotScope(context: info.header.context)
+        knowledge.sequence = SnapID(info.header.snapshotSequence)
         self.objects = objects
         id = info.id
         order = info.header.order
-        size = info.header.size.rawValue
+        size = (snapshot?.size ?? info.header.size).rawValue
         prefix = Array(info.header.objectPrefix.utf8)
         headerName = ImageNaming.header(info.id)
         self.cookie = cookie
@@ -69,6 +78,8 @@ public final class Image<Objects: ImageObjects, Reply: ImageReply> {
         var next: UInt64
         var partsInFlight = 0
         var errno: Int32 = 0
+        /// Which of the image's states of knowledge it began in.
+        var generation: UInt32
         /// What the parts of a read gave, nil for holes.
         var parts: [Bytes?] = []
         /// Parts are being submitted; answers that come meanwhile do not end the request.
@@ -109,12 +120,16 @@ public final class Image<Objects: ImageObjects, Reply: ImageReply> {
     private func begin(_ kind: Kind, _ offset: UInt64, _ length: UInt64, _ reply: Reply, beyondEnd: Int32) {
         precondition(!watch.isClosing, "an operation on an image that is being closed")
         guard !watch.isRemoved else { return reply.finish(.failed(errno: Errno.noEntry)) }
+        if snapshot != nil {
+            guard case .read = kind else { return reply.finish(.failed(errno: Errno.invalid)) }
+        }
         guard offset <= size, length <= size - offset else { return reply.finish(.failed(errno: beyondEnd)) }
         guard length > 0 else { return reply.finish(.done) }
         let first = offset >> UInt64(order)
         let last = (offset + length - 1) >> UInt64(order)
         var request = Request(
-            reply: reply, kind: kind, offset: offset, length: length, firstObject: first, lastObject: last, next: first)
+            reply: reply, kind: kind, offset: offset, length: length, firstObject: first, lastObject: last, next: first,
+            generation: knowledge.generation)
         if case .read = kind, first < last {
             request.parts = [Bytes?](repeating: nil, count: Int(last - first) + 1)
         }
@@ -178,6 +193,7 @@ public final class Image<Objects: ImageObjects, Reply: ImageReply> {
             let part = UInt32(truncatingIfNeeded: object - requests[index].firstObject)
             objects.submit(
                 [step(of: requests[index], object)], on: ImageNaming.dataObject(prefix: prefix, number: object),
+                scope: scope,
                 token: UInt64(UInt32(bitPattern: slot)) << 32 | UInt64(part))
         }
         requests[index].isSubmitting = false
@@ -273,6 +289,7 @@ public final class Image<Objects: ImageObjects, Reply: ImageReply> {
         free.append(slot)
         outstanding -= 1
         reply.finish(outcome(of: request))
+        if request.generation != knowledge.generation { olderEnded() }
     }
 
     private func outcome(of request: Request) -> ImageOutcome {

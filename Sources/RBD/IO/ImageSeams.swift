@@ -1,11 +1,12 @@
 import Protocol
+import RADOS
 import Wire
 
 /// What an open image needs of the cluster: the effects of its core. Confined to the client's event loop.
 public protocol ImageObjects: AnyObject {
     /// Submits a compound request on an object of the image's pool. Ends in `Image.received` with the token, perhaps before
     /// this returns. Requests on one object are done in the order in which they were submitted.
-    func submit(_ steps: [ObjectOperation], on object: ObjectName, token: UInt64)
+    func submit(_ steps: [ObjectOperation], on object: ObjectName, scope: SnapshotScope, token: UInt64)
     /// The image has another size now.
     func sizeChanged(to size: ByteCount)
     /// The image was removed: everything on it fails from now on.

@@ -17,21 +17,24 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
     private var channel: PoolChannel!
     private var renewal: RepeatedTask?
     private var closing: EventLoopPromise<Void>?
+    /// The pool's newest snapshot by the map that was looked at last.
+    private var newestSnapshot: SnapID
 
-    /// Opens an image of `pool` and watches it. Throws ENOENT when it does not exist or is being removed.
+    /// Opens an image of `pool`, or a snapshot of it, and watches it. Throws ENOENT when it does not exist or is being
+    /// removed, EBUSY while it is being rolled back.
     ///
     /// `receiver` gives who hears of answers and passes them on to the image. A class of its own for one kind of `Reply`
     /// lets the way of an answer be compiled for that kind; the image itself, being generic, would take it unspecialised.
     public static func open(
-        _ name: String, in pool: RADOSPool,
+        _ name: String, at snapshot: String? = nil, in pool: RADOSPool,
         receiver: @escaping @Sendable (OpenImage) -> any ReplyReceiver = { $0 }
     ) async throws(RBDError) -> OpenImage {
         let images = Images(pool: pool)
         let cookie = UInt64.random(in: 1...UInt64.max)
-        let info = try await images.watch(name, cookie: cookie)
+        let (info, found) = try await images.watch(name, at: snapshot, cookie: cookie)
         do {
             return try await pool.loop.submit {
-                OpenImage(info, cookie: cookie, pool: pool, receiver: receiver)
+                OpenImage(info, at: found, cookie: cookie, pool: pool, receiver: receiver)
             }.get()
         } catch {
             await images.unwatch(info, cookie: cookie)
@@ -40,12 +43,16 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
     }
 
     private init(
-        _ info: ImageInfo, cookie: UInt64, pool: RADOSPool, receiver: (OpenImage) -> any ReplyReceiver
+        _ info: ImageInfo, at snapshot: ImageSnapshot?, cookie: UInt64, pool: RADOSPool,
+        receiver: (OpenImage) -> any ReplyReceiver
     ) {
         self.info = info
         loop = pool.loop
-        image = Image(info, cookie: cookie, objects: self)
+        newestSnapshot = .none
+        image = Image(info, cookie: cookie, snapshot: snapshot, objects: self)
         channel = pool.channel(for: receiver(self))
+        newestSnapshot = channel.newestSnapshot
+        image.confirm()
         let period = TimeAmount.milliseconds(Int64(ImageLimits.renewalMilliseconds))
         renewal = loop.scheduleRepeatedTask(initialDelay: period, delay: period) { [weak self] _ in
             self?.image.renew()
@@ -100,8 +107,8 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
 
     // MARK: Effects of the image
 
-    public func submit(_ steps: [ObjectOperation], on object: ObjectName, token: UInt64) {
-        channel.submit(steps, on: object, token: token)
+    public func submit(_ steps: [ObjectOperation], on object: ObjectName, scope: SnapshotScope, token: UInt64) {
+        channel.submit(steps, on: object, scope: scope, token: token)
     }
 
     public func sizeChanged(to size: ByteCount) {}
@@ -117,26 +124,51 @@ public final class OpenImage<Reply: ImageReply>: ImageObjects, ReplyReceiver, @u
 
     public func received(_ reply: OperationReply, token: UInt64) { image.received(reply, token: token) }
 
-    public func clusterChanged() { image.renew() }
+    public func clusterChanged() {
+        image.renew()
+        let newest = channel.newestSnapshot
+        guard newest != newestSnapshot else { return }
+        // Some image of the pool is being given a snapshot: its header follows the number within moments, and whoever makes
+        // the snapshot waits for us if it is this one.
+        newestSnapshot = newest
+        for delay in ImageLimits.looksMilliseconds {
+            loop.assumeIsolated().scheduleTask(in: .milliseconds(delay)) { [weak self] in self?.image.look() }
+        }
+    }
 }
 
 extension Images {
     /// Registers a watch on the image's header under `cookie`, and says what the image is then.
     ///
-    /// The watch is taken in the request that asks for the absence of the removal's mark, and a removal sets the mark in one
-    /// that asks for the absence of watches. A failed opening leaves no watch behind, or it would keep others from removing
-    /// the image until its time is over.
-    package func watch(_ name: String, cookie: UInt64) async throws(RBDError) -> ImageInfo {
+    /// The watch is taken in the request that asks for the absence of the marks of a removal and a rollback, and those set
+    /// them in one that asks for the absence of watches, or look again after it. A failed opening leaves no watch behind, or
+    /// it would keep others from removing the image until its time is over.
+    package func watch(
+        _ name: String, at snapshot: String? = nil, cookie: UInt64
+    ) async throws(RBDError) -> (ImageInfo, ImageSnapshot?) {
         let found = try await info(name)
+        if found.header.rollingBack != nil {
+            throw RBDError(
+                errno: Errno.busy,
+                "image '\(shown(name))' is being rolled back: wait for its end, or repeat it if it was interrupted")
+        }
         let steps: [ObjectOperation] = [
             .assertExists, .compareOmap(key: ImageNaming.removing, expected: nil),
+            .compareOmap(key: ImageNaming.rollingBack, expected: nil),
             .watch(cookie: cookie, timeoutMilliseconds: ImageLimits.watchTimeoutMilliseconds),
         ]
         guard try await performGuarded(steps, on: ImageNaming.header(found.id), name) else {
             throw .notFound(shown(name))
         }
-        // A resize may have come between; from now on renewals see it.
-        do throws(RBDError) { return try await info(name) } catch {
+        // A resize or a snapshot may have come between; from now on renewals see it.
+        do throws(RBDError) {
+            let info = try await info(name)
+            guard let snapshot else { return (info, nil) }
+            let there = info.header.snapshots.first { $0.name == snapshot && !$0.isBeingRemoved }
+            if let there { return (info, there) }
+            throw RBDError(
+                errno: Errno.noEntry, "snapshot '\(shown(name))@\(ImageSpec.shown(snapshot))' does not exist")
+        } catch {
             await unwatch(found, cookie: cookie)
             throw error
         }

@@ -39,6 +39,15 @@ public struct ImageHeader: Hashable, Sendable {
     public var created: Timestamp?
     /// A removal has begun.
     var isBeingRemoved = false
+    /// The image is being made what it was at this snapshot.
+    var rollingBack: SnapID?
+    /// The snapshots, oldest first; also those whose removal has begun.
+    public internal(set) var snapshots: [ImageSnapshot] = []
+
+    /// The snapshots as writers must know them.
+    package var context: SnapContext {
+        SnapContext(sequence: SnapID(snapshotSequence), snaps: snapshots.reversed().map(\.id)) ?? .none
+    }
 
     /// The bytes of one data object.
     public var objectSize: UInt64 { 1 << UInt64(order) }
@@ -48,8 +57,33 @@ public struct ImageHeader: Hashable, Sendable {
     /// The keys that are asked for.
     static let keys = [
         ImageNaming.size, ImageNaming.order, ImageNaming.objectPrefix, ImageNaming.features,
-        ImageNaming.snapshotSequence, ImageNaming.created, ImageNaming.removing,
+        ImageNaming.snapshotSequence, ImageNaming.created, ImageNaming.removing, ImageNaming.rollingBack,
     ]
+
+    /// What is asked of the header, for `init(decoding:)`.
+    static let steps: [ObjectOperation] = [
+        .getOmap(keys: keys),
+        .listOmap(
+            after: .empty, prefix: ImageNaming.snapshotPrefix, limit: UInt32(SnapLimits.contextSnaps)),
+    ]
+
+    /// Decodes the outputs of `steps`. Throws what is wrong with the header.
+    package init(decoding outputs: [Bytes]) throws(WireError) {
+        try self.init(decoding: outputs.first ?? .empty)
+        guard outputs.count > 1 else { throw WireError("the snapshots are missing") }
+        var reader = ByteReader(outputs[1])
+        let entries = try reader.readArray(atMost: SnapLimits.contextSnaps) { r throws(WireError) in
+            try KeyValue(from: &r)
+        }
+        guard try !reader.readBool() else {
+            throw WireError("there are more than \(SnapLimits.contextSnaps) snapshots")
+        }
+        for entry in entries { snapshots.append(try ImageSnapshot(decoding: entry.value)) }
+        snapshots.sort { $0.id < $1.id }
+        guard SnapContext(sequence: SnapID(snapshotSequence), snaps: snapshots.reversed().map(\.id)) != nil else {
+            throw WireError("snapshots \(snapshots.map(\.id)) do not go with the newest, \(snapshotSequence)")
+        }
+    }
 
     package init(size: ByteCount, order: UInt8, objectPrefix: String, created: Timestamp) {
         self.size = size
@@ -83,6 +117,7 @@ public struct ImageHeader: Hashable, Sendable {
             created = Timestamp(seconds: try field.readU32(), nanoseconds: try field.readU32())
         }
         isBeingRemoved = value(ImageNaming.removing) != nil
+        if var field = value(ImageNaming.rollingBack) { rollingBack = SnapID(try field.readU64()) }
         guard ImageLimits.order.contains(order) else { throw WireError("order \(order) is out of range") }
         guard size <= ImageLimits.size.upperBound else { throw WireError("size \(size) is out of range") }
         guard !objectPrefix.isEmpty else { throw WireError("the object prefix is empty") }

@@ -24,12 +24,28 @@ package enum ImageNaming {
     package static let accessed = Bytes("access_timestamp")
     package static let modified = Bytes("modify_timestamp")
 
+    /// What the keys of snapshots begin with.
+    package static let snapshotPrefix = Bytes("snapshot_")
+    /// Header: a snapshot.
+    package static func snapshotKey(_ snap: SnapID) -> Bytes { Bytes("snapshot_" + hexadecimal(snap.rawValue)) }
+
     // Keys that RBD does not have; it ignores what it does not know.
 
     /// Header: a removal has begun; nobody opens the image any more.
     package static let removing = Bytes("nacre_removing")
     /// Header: the cookie of the watch of a command that resizes the image.
     package static let resizing = Bytes("nacre_resizing")
+    /// Header: the image is being made what it was at this snapshot; nobody opens it meanwhile.
+    package static let rollingBack = Bytes("nacre_rolling_back")
+    package static let seenPrefix = Bytes("nacre_seen_")
+    /// Header: the newest snapshot that the holder of this watch knows of, and no write of its that does not is under way.
+    package static func seenKey(_ cookie: UInt64) -> Bytes { Bytes("nacre_seen_" + hexadecimal(cookie)) }
+
+    static func hexadecimal(_ value: UInt64) -> String {
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
     /// `rbd_id.NAME`: the id once more, since guards compare omap values only.
     package static let claimedID = Bytes("id")
     /// `rbd_id.NAME`: there while the image is being created.

@@ -85,7 +85,7 @@ extension Images {
     private func busy(_ name: String, _ holder: String) -> RBDError {
         RBDError(
             errno: Errno.busy,
-            "image '\(shown(name))' is being resized by \(ImageSpec.shown(holder)): wait for its end, or "
+            "image '\(shown(name))' is being resized, rolled back or given a snapshot by \(ImageSpec.shown(holder)): wait for its end, or "
                 + "\(ImageLimits.watchTimeoutMilliseconds / 1000) seconds after a client that died")
     }
 

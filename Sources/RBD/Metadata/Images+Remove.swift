@@ -23,7 +23,13 @@ extension Images {
             throw .notFound(shown(name))
         }
         if let header = try await header(of: claim.id, name) {
-            try await mark(claim.id, name)
+            guard header.snapshots.isEmpty else {
+                throw RBDError(
+                    errno: Errno.notEmpty,
+                    "image '\(shown(name))' has \(header.snapshots.count) snapshots: remove them first with 'snap purge'"
+                )
+            }
+            try await mark(claim.id, name, ImageNaming.number(header.snapshotSequence))
             try await removeDataObjects(prefix: header.objectPrefix, from: 0, name, nil, progress)
             try await removeObject(ImageNaming.header(claim.id), name)
         }
@@ -35,9 +41,11 @@ extension Images {
     }
 
     /// Step 1.
-    private func mark(_ id: String, _ name: String) async throws(RBDError) {
+    private func mark(_ id: String, _ name: String, _ sequence: Bytes) async throws(RBDError) {
         let steps: [ObjectOperation] = [
-            .assertExists, .assertUnwatched, .setOmap(entries: [KeyValue(ImageNaming.removing, Bytes("1"))]),
+            .assertExists, .assertUnwatched,
+            .compareOmap(key: ImageNaming.snapshotSequence, expected: sequence),
+            .setOmap(entries: [KeyValue(ImageNaming.removing, Bytes("1"))]),
         ]
         for _ in 0..<ImageLimits.attempts {
             do {
@@ -46,6 +54,8 @@ extension Images {
             } catch {
                 // Another removal has come further.
                 if error.isAnswer, error.errno == Errno.noEntry { return }
+                // It has got a snapshot in between.
+                if error.isAnswer, error.errno == Errno.canceled { throw .contended(shown(name)) }
                 guard error.isAnswer, error.errno == Errno.busy else { throw RBDError(error, shown(name)) }
             }
             // Whoever it was may have gone meanwhile.
@@ -54,8 +64,8 @@ extension Images {
         throw .contended(shown(name))
     }
 
-    private func refuseWatchers(_ id: String, _ name: String) async throws(RBDError) {
-        let watchers = try await watchers(ofHeader: id, name)
+    func refuseWatchers(_ id: String, _ name: String, but own: UInt64? = nil) async throws(RBDError) {
+        let watchers = try await watchers(ofHeader: id, name).filter { $0.cookie != own }
         guard !watchers.isEmpty else { return }
         let names = watchers.prefix(4).map { ImageSpec.shown($0.name) }.joined(separator: ", ")
         let more = watchers.count > 4 ? " and \(watchers.count - 4) more" : ""
@@ -102,26 +112,51 @@ extension Images {
     /// cost follows the data there is and not the size of the image; groups are worked through side by side. Stops when
     /// the lease, if there is one, is lost.
     func removeDataObjects(
-        prefix: String, from first: UInt64, _ name: String, _ lease: ResizeLease?, _ progress: Progress?
+        prefix: String, from first: UInt64, _ name: String, _ lease: ResizeLease?, _ progress: Progress?,
+        context: SnapContext = .none
     ) async throws(RBDError) {
-        let groups: UInt32
+        let bytes = Array(prefix.utf8)
+        try await forEachGroup(name, progress) { seed throws(RBDError) in
+            try await forEachObject(prefix: prefix, inGroup: seed, name, lease) { object throws(RBDError) in
+                guard let number = ImageNaming.number(of: object, prefix: bytes), number >= first else { return }
+                try await removeObject(object, name, in: SnapshotScope(context: context))
+            }
+        }
+    }
+
+    /// Works through all groups of the pool, several side by side.
+    func forEachGroup(
+        _ name: String, _ progress: Progress?, _ body: @escaping @Sendable (UInt32) async throws(RBDError) -> Void
+    ) async throws(RBDError) {
+        var groups: UInt32 = 0
         do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
+        var next: UInt32 = 0
+        // Again for groups that have split off meanwhile, with objects that no listing has come to.
+        while next < groups {
+            try await removeDataObjects(prefix: prefix, from: first, inGroups: next..<groups, name, lease, progress)
+            next = groups
+            do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
+        }
+    }
+
+    private func removeDataObjects(
+        prefix: String, from first: UInt64, inGroups groups: Range<UInt32>, _ name: String, _ lease: ResizeLease?,
+        _ progress: Progress?
+    ) async throws(RBDError) {
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 var finished: UInt64 = 0
-                for seed in 0..<groups {
-                    if seed >= UInt32(ClientLimits.administrativeRequests) {
+                for seed in groups {
+                    if seed - groups.lowerBound >= UInt32(ClientLimits.administrativeRequests) {
                         try await tasks.next()
                         finished += 1
-                        progress?(finished, UInt64(groups) + 1)
+                        progress?(finished, UInt64(groups.count) + 1)
                     }
-                    tasks.addTask {
-                        try await removeDataObjects(prefix: prefix, from: first, inGroup: seed, name, lease)
-                    }
+                    tasks.addTask { try await body(seed) }
                 }
                 while try await tasks.next() != nil {
                     finished += 1
-                    progress?(finished, UInt64(groups) + 1)
+                    progress?(finished, UInt64(groups.count) + 1)
                 }
             }
         } catch let error as RBDError {
@@ -131,21 +166,21 @@ extension Images {
         }
     }
 
-    private func removeDataObjects(
-        prefix: String, from first: UInt64, inGroup seed: UInt32, _ name: String, _ lease: ResizeLease?
+    /// Works through the data objects of a group that exist at `snap`, keeping the lease if there is one.
+    func forEachObject(
+        prefix: String, inGroup seed: UInt32, _ name: String, _ lease: ResizeLease?, at snap: SnapID = .head,
+        _ body: (ObjectName) async throws(RBDError) -> Void
     ) async throws(RBDError) {
-        let bytes = Array(prefix.utf8)
         var after: ObjectID?
         repeat {
             let part: ObjectListing
             if let lease { try await keep(lease, name) }
             do {
-                part = try await pool.list(group: seed, after: after, prefix: Bytes(prefix + "."))
+                part = try await pool.list(group: seed, after: after, prefix: Bytes(prefix + "."), at: snap)
             } catch { throw RBDError(error, shown(name)) }
             for object in part.names {
-                guard let number = ImageNaming.number(of: object, prefix: bytes), number >= first else { continue }
                 if let lease { try await keep(lease, name) }
-                try await removeObject(object, name)
+                try await body(object)
             }
             after = part.next
         } while after != nil

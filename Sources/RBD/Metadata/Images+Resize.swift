@@ -71,9 +71,11 @@ extension Images {
         if inside != 0 {
             try await perform(
                 [.zero(offset: inside, length: header.objectSize - inside)],
-                on: ImageNaming.dataObject(prefix: prefix, number: offset >> UInt64(header.order)), info.name)
+                on: ImageNaming.dataObject(prefix: prefix, number: offset >> UInt64(header.order)), info.name,
+                in: SnapshotScope(context: header.context))
         }
         let first = (offset >> UInt64(header.order)) + (inside == 0 ? 0 : 1)
-        try await removeDataObjects(prefix: header.objectPrefix, from: first, info.name, lease, progress)
+        try await removeDataObjects(
+            prefix: header.objectPrefix, from: first, info.name, lease, progress, context: header.context)
     }
 }

@@ -41,15 +41,19 @@ public struct Images: Sendable {
     let pool: any ObjectPool
     let drawID: @Sendable () -> UInt64
     let now: @Sendable () -> Timestamp
+    let pause: @Sendable (Duration) async -> Void
 
-    /// The images of `pool`. `drawID` gives random numbers for ids and `now` the time, so that tests can repeat them.
+    /// The images of `pool`. `drawID` gives random numbers for ids, `now` the time, and `pause` lets time pass, so that tests
+    /// can repeat them.
     public init(
         pool: any ObjectPool,
         drawID: @escaping @Sendable () -> UInt64 = {
             UInt64.random(in: 1...UInt64.max)
         },
-        now: @escaping @Sendable () -> Timestamp = { Images.systemTime() }
+        now: @escaping @Sendable () -> Timestamp = { Images.systemTime() },
+        pause: @escaping @Sendable (Duration) async -> Void = { try? await Task.sleep(for: $0) }
     ) {
+        self.pause = pause
         ImageLimits.check()
         self.pool = pool
         self.drawID = drawID
@@ -145,7 +149,7 @@ public struct Images: Sendable {
             throw .invalid(
                 "object size of 2^\(options.order) bytes is not possible: give a power of two from 4K to 32M")
         }
-        let id = Self.hexadecimal(drawID())
+        let id = ImageNaming.hexadecimal(drawID())
         let replaced = try await take(name, for: id)
         try await enterDirectory(name, id, replacing: replaced)
         let header = ImageHeader(
@@ -260,13 +264,13 @@ public struct Images: Sendable {
     func header(of id: String, _ name: String) async throws(RBDError) -> ImageHeader? {
         let outputs: [Bytes]
         do {
-            outputs = try await pool.perform([.getOmap(keys: ImageHeader.keys)], on: ImageNaming.header(id))
+            outputs = try await pool.perform(ImageHeader.steps, on: ImageNaming.header(id))
         } catch {
             if error.errno == Errno.noEntry, error.isAnswer { return nil }
             throw RBDError(error, shown(name))
         }
         do {
-            return try ImageHeader(decoding: outputs.first ?? .empty)
+            return try ImageHeader(decoding: outputs)
         } catch {
             throw RBDError(errno: Errno.inputOutput, "image '\(shown(name))': its header cannot be used: \(error)")
         }
@@ -292,9 +296,11 @@ public struct Images: Sendable {
     /// The image for messages: with its pool.
     func shown(_ name: String) -> String { "\(pool.name)/\(ImageSpec.shown(name))" }
 
-    func perform(_ steps: [ObjectOperation], on object: ObjectName, _ name: String) async throws(RBDError) {
+    func perform(
+        _ steps: [ObjectOperation], on object: ObjectName, _ name: String, in scope: SnapshotScope = .head
+    ) async throws(RBDError) {
         do {
-            try await pool.perform(steps, on: object)
+            try await pool.perform(steps, on: object, in: scope)
         } catch {
             throw RBDError(error, shown(name))
         }
@@ -302,10 +308,11 @@ public struct Images: Sendable {
 
     /// False when a guard does not hold: the object is not there or not as expected.
     func performGuarded(
-        _ steps: [ObjectOperation], on object: ObjectName, _ name: String, failing errno: Int32 = Errno.canceled
+        _ steps: [ObjectOperation], on object: ObjectName, _ name: String, failing errno: Int32 = Errno.canceled,
+        in scope: SnapshotScope = .head
     ) async throws(RBDError) -> Bool {
         do {
-            try await pool.perform(steps, on: object)
+            try await pool.perform(steps, on: object, in: scope)
             return true
         } catch {
             if error.isAnswer, error.errno == errno || error.errno == Errno.noEntry { return false }
@@ -314,12 +321,9 @@ public struct Images: Sendable {
     }
 
     /// Removes an object, if it is there.
-    func removeObject(_ object: ObjectName, _ name: String) async throws(RBDError) {
-        _ = try await performGuarded([.remove], on: object, name)
-    }
-
-    private static func hexadecimal(_ value: UInt64) -> String {
-        let digits = String(value, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
+    func removeObject(
+        _ object: ObjectName, _ name: String, in scope: SnapshotScope = .head
+    ) async throws(RBDError) {
+        _ = try await performGuarded([.remove], on: object, name, in: scope)
     }
 }

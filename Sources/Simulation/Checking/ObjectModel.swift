@@ -39,6 +39,8 @@ public struct ObjectModel: Hashable, Sendable {
         case setAttribute(UInt64)
         case setEntry(UInt64)
         case removeEntry
+        /// Makes the object what it was at a snapshot; alone in its request, which `VersionedObject` does.
+        case rollback(UInt64)
 
         /// True when it changes the object.
         public var isWrite: Bool {
@@ -138,6 +140,9 @@ public struct ObjectModel: Hashable, Sendable {
         }
         return nil
     }
+
+    /// The object, for a failing run.
+    var description: String { exists ? "\(blocks)/\(attribute)/\(entry)" : "nothing" }
 
     private mutating func extend(to count: Int) {
         while blocks.count < count { blocks.append(0) }

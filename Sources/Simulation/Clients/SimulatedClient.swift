@@ -10,8 +10,8 @@ import Wire
 final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, NetworkProcess {
     typealias Map = OSDMap
 
-    /// Requests under way, of all objects and of one.
-    private static let atOnce = (all: 4, object: 2)
+    /// Requests under way on one object.
+    private static let atOnce = 2
 
     let identity: Identity
     private(set) var isAlive = true
@@ -31,10 +31,23 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     private var nextToken: UInt64 = 0
     /// Number of this run in histories.
     private let run: Int
+    /// True of a client that changes nothing. One that writes soon has nothing but writes under way with a primary that is cut
+    /// off, so it is these that would be told by such a primary what is not true any more. For that they must not be held up
+    /// by requests that wait for a newer map: there may be some under way on every object.
+    let isReader: Bool
+    /// Requests under way on all objects.
+    private let mostRequests: Int
+    /// What it knows of snapshots.
+    private var book = SnapshotBook()
+    /// Its command that is about snapshots, while it is not answered.
+    private var snapshotCommand: UInt64?
 
     init(name: String, incarnation: UInt64, cluster: SimulatedCluster) {
         self.cluster = cluster
         run = Int(incarnation)
+        let isReader = Int.random(in: 0..<5, using: &cluster.random) < 2
+        self.isReader = isReader
+        mostRequests = isReader ? .max : 4
         identity = Identity(cluster: cluster.id, entity: .client(name), incarnation: incarnation)
         messenger = SimulatedMessenger(identity, of: self, in: cluster.network)
         objecter = Objecter(client: incarnation, environment: self)
@@ -58,32 +71,63 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
 
     private func work() {
         guard isAlive else { return }
+        // Others' snapshots are heard of late.
+        if Int.random(in: 0..<20, using: &cluster.random) == 0 { book = cluster.workload.snapshots }
+        if Int.random(in: 0..<100, using: &cluster.random) == 0 { changeSnapshots() }
         for _ in 0..<Int.random(in: 1...4, using: &cluster.random) { startSomething() }
         cluster.events.after(UInt64.random(in: 500...40_000, using: &cluster.random)) { [weak self] in self?.work() }
     }
 
     private func startSomething() {
-        guard cluster.isWorking, let slot, pending.count < Self.atOnce.all else { return }
+        guard cluster.isWorking, let slot, pending.count < mostRequests else { return }
         let object = Int.random(in: 0..<cluster.workload.objects.count, using: &cluster.random)
-        guard pending.values.count(where: { $0.object == object }) < Self.atOnce.object else { return }
-        start(cluster.workload.request(on: object, using: &cluster.random), on: object, in: slot)
+        guard pending.values.count(where: { $0.object == object }) < Self.atOnce else { return }
+        let request =
+            isReader
+            ? Workload.Request(steps: Workload.readAll)
+            : cluster.workload.request(on: object, knowing: book, using: &cluster.random)
+        start(request, on: object, in: slot)
     }
 
-    /// Reads every object once. False when it never had a map.
+    /// Takes a snapshot, or removes one: the newest, the oldest, or one between.
+    private func changeSnapshots() {
+        guard cluster.isWorking, snapshotCommand == nil else { return }
+        let living = cluster.workload.snapshots.living
+        let words = ["osd", "pool", "selfmanaged-snap"]
+        if living.count < SnapshotBook.limit, Int.random(in: 0..<5, using: &cluster.random) > living.count {
+            snapshotCommand = monitor.command(words: words + ["create"], arguments: ["pool": "rbd"])
+        } else if let snap = living.randomElement(using: &cluster.random) {
+            cluster.count("snapshot removed", "\(snap)")
+            cluster.workload.remove(snap: snap)
+            book = cluster.workload.snapshots
+            snapshotCommand = monitor.command(
+                words: words + ["rm"], arguments: ["pool": "rbd", "snapid": "\(snap)"])
+        }
+    }
+
+    /// Reads every object once, as it is and at every snapshot. False when it never had a map.
     func readAll() -> Bool {
         guard let slot else { return false }
-        for object in cluster.workload.objects.indices { start(Workload.readAll, on: object, in: slot) }
+        for object in cluster.workload.objects.indices {
+            start(Workload.Request(steps: Workload.readAll), on: object, in: slot)
+            for snap in cluster.workload.snapshots.living {
+                let scope = VersionedObject.Scope(snap: snap)
+                start(Workload.Request(steps: Workload.readAll, scope: scope), on: object, in: slot)
+            }
+        }
         return true
     }
 
-    private func start(_ steps: [ObjectModel.Step], on object: Int, in slot: PoolSlot) {
-        let number = cluster.workload.begin(object, client: run, steps)
+    private func start(_ request: Workload.Request, on object: Int, in slot: PoolSlot) {
+        let (steps, scope) = (request.steps, request.scope)
+        let number = cluster.workload.begin(object, client: run, request)
         let name = cluster.workload.objects[object].name
-        cluster.trace("\(identity.entity) #\(number) on \(name): \(steps)")
+        cluster.trace("\(identity.entity) #\(number) on \(name): \(steps) \(scope)")
         nextToken += 1
         pending[nextToken] = Pending(object: object, number: number, steps: steps)
         objecter.submit(
             cluster.workload.operations(steps, on: object), on: name, in: slot,
+            scope: SnapshotScope(snap: scope.snap.map { SnapID($0) } ?? .head, context: scope.context),
             token: RequestToken(owner: 0, value: nextToken))
     }
 
@@ -166,6 +210,15 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
         if slot == nil { slot = objecter.open(SimulatedCluster.pool) }
     }
     func monitorReachable(_ isReachable: Bool) {}
-    func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {}
+    func commandEnded(_ number: UInt64, _ result: Result<CommandReply, MonitorClientError>) {
+        guard number == snapshotCommand else { return }
+        snapshotCommand = nil
+        guard case .success(let reply) = result, reply.errno == 0, let snap = UInt64(String(reply.output)) else {
+            return
+        }
+        cluster.count("snapshot taken", "\(snap)")
+        cluster.workload.take(snap: snap)
+        book = cluster.workload.snapshots
+    }
     func report(_ line: String) { cluster.trace("\(identity.entity): \(line)") }
 }

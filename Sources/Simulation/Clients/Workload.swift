@@ -18,6 +18,8 @@ struct Workload {
     private static let attribute = "a"
 
     private(set) var objects: [Object]
+    /// The snapshots of all objects.
+    private(set) var snapshots = SnapshotBook()
     private var nextValue: UInt64 = 1
 
     init(objects count: Int) {
@@ -26,17 +28,27 @@ struct Workload {
         }
     }
 
-    mutating func begin(_ object: Int, client: Int, _ steps: [ObjectModel.Step]) -> Int {
-        objects[object].history.begin(client: client, steps)
+    mutating func begin(_ object: Int, client: Int, _ request: Request) -> Int {
+        objects[object].history.begin(client: client, request.steps, request.scope)
     }
 
     mutating func end(_ object: Int, _ number: Int, _ outcome: ObjectModel.Outcome) {
-        let steps = objects[object].history.operations[number].steps
-        if outcome.errno == 0 {
+        let operation = objects[object].history.operations[number]
+        let steps = operation.steps
+        if outcome.errno == 0, operation.scope.snap == nil {
             for case .setEntry(let value) in steps { objects[object].entry = value }
             if case .getEntry? = steps.last, let value = outcome.values.last { objects[object].entry = value }
         }
         objects[object].history.end(number, outcome)
+    }
+
+    /// A client has a new snapshot.
+    mutating func take(snap: UInt64) { snapshots.add(snap) }
+
+    /// A client is about to remove a snapshot.
+    mutating func remove(snap: UInt64) {
+        snapshots.remove(snap)
+        for index in objects.indices { objects[index].history.remove(snap: snap) }
     }
 
     /// What nothing explains, by object.
@@ -46,8 +58,36 @@ struct Workload {
 
     // MARK: Requests
 
-    /// A request for an object, as a client might make it.
-    mutating func request(on object: Int, using random: inout SeededGenerator) -> [ObjectModel.Step] {
+    struct Request {
+        var steps: [ObjectModel.Step]
+        var scope = VersionedObject.Scope()
+    }
+
+    /// A request for an object, as a client might make it that knows of these snapshots.
+    mutating func request(
+        on object: Int, knowing book: SnapshotBook, using random: inout SeededGenerator
+    ) -> Request {
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<12:
+            if let snap = (book.living + book.removed.suffix(1)).randomElement(using: &random) {
+                let isWhole = Bool.random(using: &random)
+                return Request(
+                    steps: isWhole ? Self.readAll : [.read(0..<Self.blocks)], scope: VersionedObject.Scope(snap: snap))
+            }
+        case 12..<15:
+            if let snap = (book.living + book.removed.suffix(1)).randomElement(using: &random) {
+                return Request(steps: [.rollback(snap)], scope: book.scope)
+            }
+        // A writer that never heard of snapshots.
+        case 15..<18: return Request(steps: steps(on: object, using: &random))
+        default: break
+        }
+        let steps = steps(on: object, using: &random)
+        return Request(
+            steps: steps, scope: steps.contains(where: \.isWrite) ? book.scope : VersionedObject.Scope())
+    }
+
+    private mutating func steps(on object: Int, using random: inout SeededGenerator) -> [ObjectModel.Step] {
         nextValue += 1
         let value = nextValue
         let first = Int.random(in: 0..<Self.blocks, using: &random)
@@ -94,6 +134,7 @@ struct Workload {
             case .setAttribute(let value): .setAttribute(name: Self.attribute, value: Self.encoded(value))
             case .setEntry(let value): .setOmap(entries: [KeyValue(Self.key, Self.encoded(value))])
             case .removeEntry: .removeOmap(keys: [Self.key])
+            case .rollback(let snap): .rollback(to: SnapID(snap))
             }
         }
     }

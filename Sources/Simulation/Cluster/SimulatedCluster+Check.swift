@@ -1,6 +1,7 @@
 import ClusterMap
 import Monitor
 import ObjectStore
+import PlacementGroup
 import Protocol
 import Wire
 
@@ -38,6 +39,13 @@ extension SimulatedCluster {
 
     private func comesToRest() -> Bool {
         for round in 0..<12 {
+            // Whoever was to remove a snapshot may have been killed before the monitor heard of it.
+            if round == 0 {
+                for snap in workload.snapshots.removed {
+                    administrator.command(
+                        "osd pool selfmanaged-snap rm", ["pool": "rbd", "snapid": "\(snap)"])
+                }
+            }
             administrator.command("osd pool set", ["pool": "rbd", "var": "min_size", "val": "2"])
             // Said again: a command whose answer was lost with its monitor may have been done again since.
             for index in disks.indices where disks[index] != nil {
@@ -48,9 +56,18 @@ extension SimulatedCluster {
                 }
             }
             run(milliseconds: 500)
-            if run(seconds: 5, until: { isClean && clients.allSatisfy { $0?.isIdle != false } }) { return true }
+            if run(seconds: 5, until: { isClean && isTrimmed && clients.allSatisfy { $0?.isIdle != false } }) {
+                return true
+            }
         }
         return false
+    }
+
+    /// True when nothing is left of removed snapshots, and the monitor knows.
+    private var isTrimmed: Bool {
+        let snapshots = administrator.map?.pools[Self.pool]?.snapshots
+        return snapshots?.trimming.isEmpty != false
+            && workload.snapshots.removed.allSatisfy { snapshots?.removed.contains(SnapID($0)) == true }
     }
 
     // MARK: Copies
@@ -89,6 +106,9 @@ extension SimulatedCluster {
                 if let difference = first.flatMap({ copy.difference(from: $0) }) {
                     problems.append("copies of \(group) differ on \(osd) in \(difference)")
                 }
+                problems += copy.problems(removed: pool.snapshots?.removed ?? SnapIntervals()).map {
+                    "\(group) on \(osd): \($0)"
+                }
                 first = first ?? copy
             }
             if acting.count != 3 { problems.append("\(group) is on \(acting)") }
@@ -108,10 +128,18 @@ private struct GroupCopy: CustomStringConvertible {
     var objects: [ObjectID: Object] = [:]
     /// Log entries by key.
     var log: [Bytes: Bytes] = [:]
-    var keys = 0
+    var keys: [KeyValue] = []
 
-    var isEmpty: Bool { objects.isEmpty && keys == 0 }
-    var description: String { "\(objects.count) objects and \(keys) keys" }
+    var isEmpty: Bool { objects.isEmpty && keys.isEmpty }
+    var description: String { "\(objects.count) objects and \(keys.count) keys" }
+
+    /// What does not fit together of what it has of snapshots.
+    func problems(removed: SnapIntervals) -> [String] {
+        let attributes = objects.mapValues { object in
+            Dictionary(object.attributes.map { ($0.name, $0.value) }) { $1 }
+        }
+        return VersionCheck.problems(attributes: attributes, keys: keys, trimmed: removed)
+    }
 
     /// In what this copy is another than `other`. Logs may reach back less or more far, and are equal where both reach.
     func difference(from other: GroupCopy) -> String? {
@@ -144,9 +172,8 @@ private struct StoreReader {
                 attributes: try store.attributes(object).map { Attribute($0.name, $0.value) },
                 omap: try store.omap(object, from: .empty, limit: 10_000))
         }
-        let keys = try store.groupKeys(group, limit: .max)
-        result.keys = keys.count
-        for pair in keys where pair.key[0] == UInt8(ascii: "l") { result.log[pair.key] = pair.value }
+        result.keys = try store.groupKeys(group, limit: .max)
+        for pair in result.keys where pair.key[0] == UInt8(ascii: "l") { result.log[pair.key] = pair.value }
         return result
     }
 

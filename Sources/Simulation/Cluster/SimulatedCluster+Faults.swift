@@ -39,6 +39,7 @@ extension SimulatedCluster {
         case 74..<77: try replaceDisk()
         case 77..<79: try addOSD()
         case 79..<81: try removeOSD()
+        case 81..<83: splitGroups()
         default: try startEverything(likely: true)
         }
     }
@@ -61,7 +62,10 @@ extension SimulatedCluster {
             if ways != 1 { cut.append((osd, other)) }
             if ways != 2 { cut.append((other, osd)) }
         }
-        for client in clients.indices where Bool.random(using: &random) {
+        // Writes that cannot end keep reads waiting: what a primary says that is none any more is seen by readers alone.
+        let ofReaders = Bool.random(using: &random)
+        for client in clients.indices where ofReaders ? clients[client]?.isReader == true : Bool.random(using: &random)
+        {
             cut.append((.monitor("a"), .client("client\(client)")))
         }
         for (from, to) in cut { network.block(from: from, to: to) }
@@ -100,6 +104,15 @@ extension SimulatedCluster {
             let weight = ["0.5", "1", "2", "4"].randomElement(using: &random) ?? "1"
             administrator.command("osd crush reweight", ["name": "osd.\(osd)", "weight": weight])
         }
+        run(milliseconds: UInt64.random(in: 0...2000, using: &random))
+    }
+
+    /// Raises `pg_num`: every group is split, or some are. The monitor lets `pgp_num` follow when all are clean.
+    private func splitGroups() {
+        guard let now = administrator.map?.pools[Self.pool]?.groupCount, now < Self.mostGroups else { return }
+        let next = now + UInt32.random(in: 1...now, using: &random)
+        count("pg_num raised", "to \(next)")
+        administrator.command("osd pool set", ["pool": "rbd", "var": "pg_num", "val": "\(next)"])
         run(milliseconds: UInt64.random(in: 0...2000, using: &random))
     }
 

@@ -28,6 +28,8 @@ public struct SimulationOptions: Sendable {
 public final class SimulatedCluster {
     static let monitorEndpoint = Endpoint(host: "127.0.0.1", port: 6789)
     static let pool = PoolID(1)
+    /// Groups beyond which they are not split any more.
+    static let mostGroups: UInt32 = 24
     static func endpoint(of osd: OSDID) -> Endpoint {
         Endpoint(host: "127.0.0.1", port: 6800 + UInt16(osd.rawValue))
     }
@@ -198,9 +200,11 @@ public final class SimulatedCluster {
 
     /// True when every group is active and clean, on OSDs that run.
     var isClean: Bool {
-        guard let count = administrator.map?.pools[Self.pool]?.groupCount else { return false }
+        guard let pool = administrator.map?.pools[Self.pool], pool.placementGroupCount == pool.groupCount else {
+            return false
+        }
         let groups = osds.compactMap { $0?.core }.flatMap { $0.isServing ? $0.statistics.groups : [] }
-        return groups.count == count && groups.allSatisfy { $0.state == .activeClean }
+        return groups.count == pool.groupCount && groups.allSatisfy(\.state.isActiveClean)
     }
 
     /// How the groups are, for a run that does not come to rest.

@@ -78,6 +78,9 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
 
     var nowMilliseconds: UInt64 { clock.milliseconds }
     var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.events.now * 1000 }
+    func requestTurn() {
+        cluster.events.after(20) { [weak self] in self?.turnEnded() }
+    }
     func send(_ payload: Bytes, to session: PeerSession) {
         messenger.core.send(payload, to: SessionID(rawValue: session.number))
     }
@@ -94,7 +97,8 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var times: OSDTimes { OSDTimes() }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
-        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan, tuning.part) = (120, 60, 200, 1, 4096)
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan, tuning.part) = (120, 60, 200, 1, 16384)
+        (tuning.scrubObjects, tuning.scrubInterval, tuning.deepScrubInterval) = (2, 4, 12)
         return tuning
     }
     func resumePush(_ number: UInt32, for group: GroupSlot, afterMilliseconds milliseconds: UInt64) {

@@ -223,10 +223,11 @@ import Wire
         script.write("good")
         script.drain()
         script.fillLog()
-        script.host(0).failingReads = 1
+        script.host(0).store.rot(script.objects[0], .data)
         script.place([0, 1, 3])
         script.drain()
         #expect(script.isClean && script.read(3) == "good" && script.read(0) == "good", script.summary)
+        #expect(script.host(0).store.rotten.isEmpty && script.inconsistent.isEmpty)
         #expect(script.cluster.branches[.readRepaired, default: 0] > 0)
         // Someone asked for a version that it does not have says so.
         var answered = false

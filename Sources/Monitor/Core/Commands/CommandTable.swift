@@ -107,6 +107,8 @@ enum CommandTable {
         ["osd", "pool", "set"]: .change(PoolCommands.set),
         ["osd", "pool", "rename"]: .change(PoolCommands.rename),
         ["osd", "pool", "delete"]: .change(PoolCommands.delete),
+        ["osd", "pool", "selfmanaged-snap", "create"]: .change(SnapshotCommands.create),
+        ["osd", "pool", "selfmanaged-snap", "rm"]: .change(SnapshotCommands.remove),
 
         ["pg", "stat"]: .read(GroupCommands.stat),
         ["pg", "dump"]: .read(GroupCommands.dump),

@@ -15,7 +15,8 @@ enum GroupCommands {
                 pgid: state.id.description, state: state.name, version: state.lastUpdate?.description ?? "0'0",
                 up: state.group.placement.up.map(\.rawValue), acting: state.group.placement.acting.map(\.rawValue),
                 actingPrimary: state.group.placement.primary?.rawValue ?? -1,
-                waitingFor: state.waitingFor.map(\.rawValue), reason: state.reason)
+                waitingFor: state.waitingFor.map(\.rawValue), reason: state.reason,
+                statSum: state.statistics.map(GroupDump.GroupData.init))
         }
         return CommandResult(GroupDump(epoch: view.map.epoch.rawValue, pgStats: groups))
     }
@@ -53,7 +54,8 @@ extension ClusterView {
         return GroupCounts(
             numPools: map.pools.count, numPgs: states.count,
             pgsByState: sorted.map { GroupCounts.State(stateName: $0.key, count: $0.value) },
-            waiting: waiting(states), bytesUsed: used, bytesAvail: total > used ? total - used : 0, bytesTotal: total)
+            waiting: waiting(states), bytesUsed: used, bytesAvail: total > used ? total - used : 0, bytesTotal: total,
+            data: DataReport(dataCounts))
     }
 
     /// The reasons why groups do not serve, in the order of the first group of each.

@@ -38,7 +38,7 @@ enum OSDSafety {
                 throw CommandFailure(EBUSY, "\(osd) holds pg \(state.id): mark it out and wait until it has none")
             }
             // An OSD that is down may have a copy that nobody speaks of.
-            guard state.said == .activeClean else {
+            guard state.said?.isActiveClean == true else {
                 throw CommandFailure(EAGAIN, "pg \(state.id) is \(state.name): wait until it is active+clean")
             }
         }
