@@ -21,6 +21,8 @@ extension PlacementGroup {
     /// On disk it is done with the last transaction, which changes this group. A crash before that leaves it to be done again.
     public func split(into parts: [PlacementGroup], _ pool: Pool) {
         precondition(mustSplit(into: pool.groupCount), "group \(id) is split already: \(info)")
+        // With a number that is no power of two, some groups stay whole: that need not be on disk before the next info is.
+        guard !parts.isEmpty else { return info.groupCount = pool.groupCount }
         environment.occurred(.split)
         if recovery.isWorking || !missing.isEmpty { environment.occurred(.splitWhileRecovering) }
         for part in parts { part.takePart(of: self, pool) }

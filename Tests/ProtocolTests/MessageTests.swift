@@ -14,7 +14,7 @@ import Wire
     var samples: [Message] {
         let entry = LogEntry(
             kind: .modify, object: object, version: v(2), prior: v(1), request: RequestID(client: 1, number: 2))
-        var info = GroupInfo(group: group)
+        var info = GroupInfo(group: group, groupCount: 8)
         info.lastUpdate = v(2)
         var part = ObjectPart(object: object, version: v(2), exists: true, size: 100)
         part.data = Bytes(repeating: 7, count: 50)

@@ -186,10 +186,10 @@ public final class OSDCore<Environment: OSDEnvironment> {
             let history = groups[Int(slot.index)].history
             parts[whole, default: []].append(addGroup(PGID(pool: pool.id, seed: seed), pool, history))
         }
-        for (seed, parts) in parts.sorted(by: { $0.key < $1.key }) {
+        for seed in 0..<count {
             guard let slot = slots[PGID(pool: pool.id, seed: seed)] else { continue }
             let whole = groups[Int(slot.index)]
-            if whole.mustSplit(into: pool.groupCount) { whole.split(into: parts, pool) }
+            if whole.mustSplit(into: pool.groupCount) { whole.split(into: parts[seed] ?? [], pool) }
         }
     }
 

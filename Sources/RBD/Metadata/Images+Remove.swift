@@ -124,7 +124,8 @@ extension Images {
         }
     }
 
-    /// Works through all groups of the pool, several side by side.
+    /// Works through all groups of the pool, several side by side; what is in a group that is split meanwhile may be come to
+    /// twice.
     func forEachGroup(
         _ name: String, _ progress: Progress?, _ body: @escaping @Sendable (UInt32) async throws(RBDError) -> Void
     ) async throws(RBDError) {
@@ -133,15 +134,15 @@ extension Images {
         var next: UInt32 = 0
         // Again for groups that have split off meanwhile, with objects that no listing has come to.
         while next < groups {
-            try await removeDataObjects(prefix: prefix, from: first, inGroups: next..<groups, name, lease, progress)
+            try await forEach(of: next..<groups, name, progress, body)
             next = groups
             do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
         }
     }
 
-    private func removeDataObjects(
-        prefix: String, from first: UInt64, inGroups groups: Range<UInt32>, _ name: String, _ lease: ResizeLease?,
-        _ progress: Progress?
+    private func forEach(
+        of groups: Range<UInt32>, _ name: String, _ progress: Progress?,
+        _ body: @escaping @Sendable (UInt32) async throws(RBDError) -> Void
     ) async throws(RBDError) {
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in

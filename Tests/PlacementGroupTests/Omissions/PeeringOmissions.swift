@@ -8,7 +8,7 @@ import Wire
 @Suite struct PeeringOmissions {
     let group = PGID(pool: PoolID(1), seed: 0)
     func info(_ update: UInt64, les: UInt32, _ position: BackfillPosition = .complete) -> GroupInfo {
-        var info = GroupInfo(group: group)
+        var info = GroupInfo(group: group, groupCount: 8)
         info.lastUpdate = Version(epoch: Epoch(5), counter: update)
         info.lastEpochStarted = Epoch(les)
         info.lastBackfill = position
