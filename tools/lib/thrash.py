@@ -217,6 +217,9 @@ def main():
     print(f"seed {args.seed}", flush=True)
 
     def interrupted(number, _):
+        # Once: what was begun is ended, whoever repeats himself.
+        for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
