@@ -84,9 +84,9 @@ public enum OSDLimits {
     /// Groups of this OSD that are scrubbed at a time, and copies on this OSD that are compared for others at a time.
     public static let scrubs = 1
     /// Objects that are brought back at a time while clients are quiet, and while they are not.
-    public static let recoveries = (idle: 16, busy: 3)
+    public static let recoveries = (idle: 16, busy: 2)
     /// How many times as long as a part took the next one waits, while clients are not quiet.
-    public static let pausePerPart: UInt64 = 2
+    public static let pausePerPart: UInt64 = 4
     /// Milliseconds that it waits at most.
     public static let longestPause: UInt64 = 200
     /// Client operations a second from which on clients are not quiet.
