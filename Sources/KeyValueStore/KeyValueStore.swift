@@ -48,8 +48,8 @@ public protocol KeyValueStore: AnyObject {
     /// Makes everything written so far durable before it returns.
     func flush() throws(KeyValueError)
 
-    /// Holds so many bytes back on the store's file system for the time when others have filled the rest, or with 0 gives them
-    /// up: the owner says which, as it sees the file system. No more than an attempt.
+    /// Says how many bytes to keep back on the store's file system for the time when others have filled the rest: as many of
+    /// them as there is space for.
     func holdReserve(_ bytes: Int)
 }
 

@@ -23,6 +23,7 @@ public final class RocksDBStore: KeyValueStore {
 
     private let ballast: Ballast
     private let handle: OpaquePointer
+    private let settings: OpaquePointer
     private let readOptions = rocksdb_readoptions_create()
     private let loggedSync = rocksdb_writeoptions_create()
     private let unlogged = rocksdb_writeoptions_create()
@@ -30,49 +31,85 @@ public final class RocksDBStore: KeyValueStore {
     private let batch = WriteBatch()
     private let cache: OpaquePointer?
     private let flusher: Flusher
+    private let tables: TableWriter
+    /// Bytes written without log since the last flush.
+    private var unflushed = 0
 
     /// Opens the store in `directory`, which is made with `create`. `wakeDescriptor` is an eventfd that is written when a
     /// flush begun by `beginFlush` ends.
     public init(directory: String, create: Bool, options: Options = Options(), wakeDescriptor: Int32? = nil)
         throws(KeyValueError)
     {
-        let settings = rocksdb_options_create()
-        defer { rocksdb_options_destroy(settings) }
-        rocksdb_options_set_create_if_missing(settings, create ? 1 : 0)
-        rocksdb_options_set_error_if_exists(settings, create ? 1 : 0)
-        rocksdb_options_set_write_buffer_size(settings, options.writeBuffer)
-        rocksdb_options_set_max_write_buffer_number(settings, 3)
-        rocksdb_options_set_max_background_jobs(settings, 2)
-        rocksdb_options_set_max_open_files(settings, 512)
-        rocksdb_options_set_keep_log_file_num(settings, 2)
-        rocksdb_options_set_max_log_file_size(settings, 1 << 20)
-        rocksdb_options_set_bytes_per_sync(settings, 1 << 20)
-        rocksdb_options_set_level_compaction_dynamic_level_bytes(settings, 1)
-        rocksdb_options_set_use_fsync(settings, 0)
-        let table = rocksdb_block_based_options_create()
-        defer { rocksdb_block_based_options_destroy(table) }
         let cache = rocksdb_cache_create_lru(options.blockCache)
-        rocksdb_block_based_options_set_block_cache(table, cache)
-        let filter = rocksdb_filterpolicy_create_bloom(10)
-        rocksdb_block_based_options_set_filter_policy(table, filter)
-        rocksdb_options_set_block_based_table_factory(settings, table)
-
-        ballast = Ballast(path: directory + "/ballast")
-        ballast.giveUpIfFull()
-        var message: UnsafeMutablePointer<CChar>?
-        let opened = rocksdb_open(settings, directory, &message)
-        if let message {
+        let ballast = Ballast(directory: directory)
+        let settings: OpaquePointer, opened: OpaquePointer
+        do throws(KeyValueError) {
+            settings = try Self.settings(options, create: create, cache: cache)
+            do throws(KeyValueError) {
+                try ballast.require(0)
+                opened = try Self.open(directory, settings)
+            } catch {
+                rocksdb_options_destroy(settings)
+                throw error
+            }
+        } catch {
             rocksdb_cache_destroy(cache)
-            throw Self.error("cannot open the metadata store \(directory)", message)
+            throw error
         }
-        guard let opened else { throw KeyValueError("cannot open the metadata store \(directory)") }
+        self.ballast = ballast
+        self.settings = settings
         handle = opened
         self.cache = cache
         rocksdb_writeoptions_set_sync(loggedSync, options.unsafeNoFlush ? 0 : 1)
         rocksdb_writeoptions_disable_WAL(unlogged, 1)
         rocksdb_flushoptions_set_wait(flushOptions, 1)
+        tables = TableWriter(handle: opened, options: settings, directory: directory)
         flusher = Flusher(
-            handle: opened, writeOptions: unlogged, flushOptions: flushOptions, wakeDescriptor: wakeDescriptor)
+            handle: opened, tables: tables, writeOptions: unlogged, flushOptions: flushOptions, ballast: ballast,
+            wakeDescriptor: wakeDescriptor)
+    }
+
+    /// The options of a store as RocksDB wants them. The caller destroys them.
+    private static func settings(_ options: Options, create: Bool, cache: OpaquePointer?) throws(KeyValueError)
+        -> OpaquePointer
+    {
+        let base = rocksdb_options_create()
+        defer { rocksdb_options_destroy(base) }
+        rocksdb_options_set_create_if_missing(base, create ? 1 : 0)
+        rocksdb_options_set_error_if_exists(base, create ? 1 : 0)
+        rocksdb_options_set_write_buffer_size(base, options.writeBuffer)
+        rocksdb_options_set_max_write_buffer_number(base, 3)
+        rocksdb_options_set_max_background_jobs(base, 2)
+        rocksdb_options_set_max_open_files(base, 512)
+        rocksdb_options_set_keep_log_file_num(base, 2)
+        rocksdb_options_set_max_log_file_size(base, 1 << 20)
+        rocksdb_options_set_bytes_per_sync(base, 1 << 20)
+        rocksdb_options_set_level_compaction_dynamic_level_bytes(base, 1)
+        rocksdb_options_set_max_compaction_bytes(base, 256 << 20)
+        rocksdb_options_set_manifest_preallocation_size(base, 64 << 10)
+        rocksdb_options_set_use_fsync(base, 0)
+        let table = rocksdb_block_based_options_create()
+        defer { rocksdb_block_based_options_destroy(table) }
+        rocksdb_block_based_options_set_block_cache(table, cache)
+        rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom(10))
+        rocksdb_options_set_block_based_table_factory(base, table)
+        guard let all = rocksdb_options_create() else { throw KeyValueError("metadata store: no memory") }
+        // Space allocated ahead would be missing for what is written beside it.
+        var message: UnsafeMutablePointer<CChar>?
+        rocksdb_get_options_from_string(base, "allow_fallocate=false", all, &message)
+        if let message {
+            rocksdb_options_destroy(all)
+            throw error("metadata store: options", message)
+        }
+        return all
+    }
+
+    private static func open(_ directory: String, _ settings: OpaquePointer) throws(KeyValueError) -> OpaquePointer {
+        var message: UnsafeMutablePointer<CChar>?
+        let opened = rocksdb_open(settings, directory, &message)
+        if let message { throw error("cannot open the metadata store \(directory)", message) }
+        guard let opened else { throw KeyValueError("cannot open the metadata store \(directory)") }
+        return opened
     }
 
     deinit {
@@ -81,6 +118,7 @@ public final class RocksDBStore: KeyValueStore {
         rocksdb_writeoptions_destroy(loggedSync)
         rocksdb_writeoptions_destroy(unlogged)
         rocksdb_close(handle)
+        rocksdb_options_destroy(settings)
         rocksdb_flushoptions_destroy(flushOptions)
         if let cache { rocksdb_cache_destroy(cache) }
     }
@@ -88,6 +126,7 @@ public final class RocksDBStore: KeyValueStore {
     /// Removes the store in `directory`; none is no error.
     public static func destroy(directory: String) throws(KeyValueError) {
         unlink(directory + "/ballast")
+        unlink(directory + "/" + TableWriter.file)
         let settings = rocksdb_options_create()
         defer { rocksdb_options_destroy(settings) }
         var message: UnsafeMutablePointer<CChar>?
@@ -95,7 +134,7 @@ public final class RocksDBStore: KeyValueStore {
         if let message { throw error("cannot remove the metadata store \(directory)", message) }
     }
 
-    fileprivate static func error(_ context: String, _ message: UnsafeMutablePointer<CChar>) -> KeyValueError {
+    static func error(_ context: String, _ message: UnsafeMutablePointer<CChar>) -> KeyValueError {
         defer { rocksdb_free(message) }
         return KeyValueError("\(context): \(String(cString: message))")
     }
@@ -133,26 +172,43 @@ public final class RocksDBStore: KeyValueStore {
         if let message { throw Self.error("metadata store: scan failed", message) }
     }
 
-    /// One write batch of RocksDB; `.atFlush` goes without its log.
+    /// One write batch of RocksDB; `.atFlush` goes without its log, and where it is large and its keys are in order, after
+    /// removals of ranges, as a table.
     public func write(_ batches: [KeyBatch], _ durability: Durability) throws(KeyValueError) {
+        let bytes = batches.reduce(0) { $0 + $1.bytes.count }
+        if durability == .atFlush {
+            if unflushed == 0, batches.count == 1, bytes >= TableWriter.smallest {
+                flusher.join()
+                try ballast.require(Flusher.space(for: bytes))
+                if try tables.add(batches[0]) { return }
+            }
+            unflushed += bytes
+        }
+        try ballast.require(Flusher.space(for: durability == .durable ? bytes : unflushed))
         try batch.write(batches, to: handle, durability == .durable ? loggedSync : unlogged)
     }
 
     /// Writes and flushes on a thread of its own.
-    public func beginFlush(of changes: @escaping @Sendable () -> [KeyBatch]) { flusher.begin(changes) }
+    public func beginFlush(of changes: @escaping @Sendable () -> [KeyBatch]) {
+        flusher.begin(changes, unflushed: unflushed)
+        unflushed = 0
+    }
 
     /// Asks that thread.
     public func pollFlush() -> FlushState { flusher.poll() }
 
-    /// Makes the ballast file, or removes it.
+    /// Sets the size of the ballast file.
     public func holdReserve(_ bytes: Int) { ballast.hold(bytes) }
 
     /// Flushes and waits, also for one that was begun.
     public func flush() throws(KeyValueError) {
         flusher.join()
+        try ballast.require(Flusher.space(for: unflushed))
         var message: UnsafeMutablePointer<CChar>?
         rocksdb_flush(handle, flushOptions, &message)
         if let message { throw Self.error("metadata store: flush failed", message) }
+        unflushed = 0
+        flusher.makeRoom()
     }
 }
 
@@ -189,16 +245,29 @@ private final class Flusher: @unchecked Sendable {
     private let handle: OpaquePointer
     private let writeOptions: OpaquePointer?
     private let flushOptions: OpaquePointer?
+    private let ballast: Ballast
     private let wakeDescriptor: Int32?
     private let state = Mutex<FlushState>(.idle)
     private var thread = pthread_t()
     private var joinable = false
 
     private var changes: (@Sendable () -> [KeyBatch])?
+    /// Bytes written before the flush under way, which it covers too.
+    private var unflushed = 0
+    /// RocksDB compacts by itself; not while there is little space, since it does not ask for it.
+    private var compactsAlone = true
+
+    /// Files of the first level from which on it is compacted where RocksDB may not do so by itself.
+    private static let mostFiles = 8
+
+    private let tables: TableWriter
 
     init(
-        handle: OpaquePointer, writeOptions: OpaquePointer?, flushOptions: OpaquePointer?, wakeDescriptor: Int32?
+        handle: OpaquePointer, tables: TableWriter, writeOptions: OpaquePointer?, flushOptions: OpaquePointer?,
+        ballast: Ballast, wakeDescriptor: Int32?
     ) {
+        self.tables = tables
+        self.ballast = ballast
         self.handle = handle
         self.writeOptions = writeOptions
         self.flushOptions = flushOptions
@@ -208,11 +277,15 @@ private final class Flusher: @unchecked Sendable {
 
     deinit { if let wakeDescriptor { close(wakeDescriptor) } }
 
-    func begin(_ changes: @escaping @Sendable () -> [KeyBatch]) {
+    /// What a table of so many bytes of changes takes at most: they are compressed or as they are, with an index and a filter.
+    static func space(for bytes: Int) -> Int { bytes + bytes / 4 }
+
+    func begin(_ changes: @escaping @Sendable () -> [KeyBatch], unflushed: Int) {
         let before = state.withLock { $0 }
         precondition(before == .idle, "a flush begins while the last is \(before)")
         join()
         self.changes = changes
+        self.unflushed = unflushed
         state.withLock { $0 = .running }
         let argument = Unmanaged.passRetained(self).toOpaque()
         let result = pthread_create(
@@ -235,6 +308,12 @@ private final class Flusher: @unchecked Sendable {
         do throws(KeyValueError) {
             let batches = changes?() ?? []
             changes = nil
+            let bytes = batches.reduce(unflushed) { $0 + $1.bytes.count }
+            try ballast.require(Self.space(for: bytes))
+            if unflushed == 0, batches.count == 1, bytes >= TableWriter.smallest, try tables.add(batches[0]) {
+                makeRoom()
+                return finish(.done)
+            }
             try WriteBatch().write(batches, to: handle, writeOptions)
         } catch {
             return finish(.failed(error))
@@ -244,8 +323,37 @@ private final class Flusher: @unchecked Sendable {
         if let message {
             finish(.failed(RocksDBStore.error("metadata store: flush failed", message)))
         } else {
+            makeRoom()
             finish(.done)
         }
+    }
+
+    private func number(_ property: String) -> Int {
+        var value: UInt64 = 0
+        return rocksdb_property_int(handle, "rocksdb." + property, &value) == 0 ? Int(clamping: value) : 0
+    }
+
+    /// Compacts what RocksDB may not compact by itself, and takes the ballast back. On the thread that flushes, or while that
+    /// does not run.
+    func makeRoom() {
+        let size = number("total-sst-files-size")
+        // A compaction writes up to what it reads before it removes that.
+        let isPlenty = ballast.available.map { $0 > 2 * min(size, 256 << 20) + 4 * Ballast.margin } ?? true
+        if isPlenty != compactsAlone {
+            var message: UnsafeMutablePointer<CChar>?
+            "disable_auto_compactions".withCString { key in
+                (isPlenty ? "false" : "true").withCString { value in
+                    var keys: [UnsafePointer<CChar>?] = [key]
+                    var values: [UnsafePointer<CChar>?] = [value]
+                    rocksdb_set_options(handle, 1, &keys, &values, &message)
+                }
+            }
+            if let message { rocksdb_free(message) } else { compactsAlone = isPlenty }
+        }
+        if !isPlenty, number("num-files-at-level0") >= Self.mostFiles, (try? ballast.require(size)) != nil {
+            rocksdb_compact_range(handle, nil, 0, nil, 0)
+        }
+        ballast.regrow()
     }
 
     private func finish(_ result: FlushState) {
@@ -273,5 +381,5 @@ private final class Flusher: @unchecked Sendable {
 
 extension UnsafeRawBufferPointer {
     /// The bytes as the C interface wants them.
-    fileprivate var chars: UnsafePointer<CChar>? { baseAddress?.assumingMemoryBound(to: CChar.self) }
+    var chars: UnsafePointer<CChar>? { baseAddress?.assumingMemoryBound(to: CChar.self) }
 }

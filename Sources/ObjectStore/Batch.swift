@@ -23,8 +23,12 @@ final class Batch {
     var blocks: [Block] = []
     /// Blocks written straight to fresh units.
     var beside: [BlockEntry] = []
+    /// Their units.
+    var besideUnits: [UInt32] = []
     /// The memory of those writes, until they are complete.
     var besideBuffers: [BlockBuffer] = []
+    /// Bytes of them.
+    var besideBytes = 0
     /// Units this batch frees.
     var freed: [UInt32] = []
     /// Stretches of units that are to become holes once it is committed and marked.

@@ -73,6 +73,20 @@ public struct DeviceError: Error, CustomStringConvertible {
     }
 }
 
+/// A write and where it goes: its parts one after the other.
+public struct PlacedWrite {
+    /// Where the first part begins.
+    public var offset: UInt64
+    /// Whole blocks; their memory stays its owner's.
+    public var parts: [UnsafeRawBufferPointer]
+
+    /// A write of `parts` at `offset`.
+    public init(offset: UInt64, parts: [UnsafeRawBufferPointer]) {
+        self.offset = offset
+        self.parts = parts
+    }
+}
+
 /// The block file of a store. Offsets and lengths are whole blocks. Buffers must stay until their completion.
 ///
 /// Operations are queued by the calls and go out with `submit`, once per turn of the owner's loop. They run in any
@@ -99,6 +113,8 @@ public protocol BlockDevice: AnyObject {
     /// The same, waiting for the end: for open and format, and where a write has to be merged with what is on the disk.
     func readNow(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError)
     func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError)
+    /// Writes all of these, in any order.
+    func writeNow(_ writes: [PlacedWrite]) throws(DeviceError)
     func flushNow() throws(DeviceError)
     /// Allocates too, but while a `grow` is under way only waits until that has gained something.
     func growNow(to size: UInt64) throws(DeviceError)
@@ -108,4 +124,17 @@ public protocol BlockDevice: AnyObject {
     func punchNow(at offset: UInt64, count: Int) throws(DeviceError)
     /// Allocates the space of a range that was punched, which is durable after a flush. One that was not stays as it is.
     func fillNow(at offset: UInt64, count: Int) throws(DeviceError)
+}
+
+extension BlockDevice {
+    /// One after the other, where nothing is gained by more.
+    public func writeNow(_ writes: [PlacedWrite]) throws(DeviceError) {
+        for write in writes {
+            var offset = write.offset
+            for part in write.parts {
+                try writeNow(part, at: offset)
+                offset += UInt64(part.count)
+            }
+        }
+    }
 }

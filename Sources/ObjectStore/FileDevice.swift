@@ -47,6 +47,8 @@ public final class FileDevice: BlockDevice {
     private static let reapLimit = 256
     /// Bytes zeroed by one write: small, so that other writes wait little for it.
     private static let zeroBytes = 1 << 20
+    /// Of `writeNow`, at a time.
+    private static let writesNowInFlight = 64
     private static let growthTag = IOTag(TagKind.grow, 1)
 
     /// Opens `path`, which must exist; with `create` it must not. `withoutRing` does not try io_uring.
@@ -238,6 +240,36 @@ public final class FileDevice: BlockDevice {
         size = max(size, offset + UInt64(buffer.count))
     }
 
+    /// Writes with many in flight, by a device of its own: this one may belong to another thread.
+    public func writeNow(_ writes: [PlacedWrite]) throws(DeviceError) {
+        guard !writes.isEmpty else { return }
+        let other = try FileDevice(path: path, withoutRing: fallbackReason != nil)
+        var next = 0, inFlight = 0
+        var completions: [IOCompletion] = []
+        var failure: DeviceError?
+        while inFlight > 0 || next < writes.count && failure == nil {
+            while failure == nil, inFlight < Self.writesNowInFlight, next < writes.count {
+                other.write(writes[next].parts, at: writes[next].offset, durable: false, tag: IOTag(next))
+                next += 1
+                inFlight += 1
+            }
+            // Whatever fails: memory must stay until the last of them has ended.
+            try other.submit()
+            try other.wait()
+            completions.removeAll(keepingCapacity: true)
+            other.poll(&completions)
+            inFlight -= completions.count
+            for completion in completions where completion.result < 0 {
+                let code = Int32(-completion.result)
+                failure = DeviceError(
+                    code: code,
+                    "cannot write \(path) at \(writes[Int(completion.tag)].offset): \(String(cString: strerror(code)))")
+            }
+        }
+        if let failure { throw failure }
+        size = max(size, writes.map { $0.offset + UInt64($0.parts.reduce(0) { $0 + $1.count }) }.max() ?? 0)
+    }
+
     /// Flushes by a plain system call.
     public func flushNow() throws(DeviceError) {
         guard unsafeNoFlush || fdatasync(descriptor) == 0 else { throw .system("cannot flush \(path)") }
@@ -271,19 +303,22 @@ public final class FileDevice: BlockDevice {
         }
     }
 
+    /// Waits until something is complete.
+    private func wait() throws(DeviceError) {
+        let result: Int32
+        switch engine {
+        case .ring(let ring): result = nacre_ring_wait(ring)
+        case .threads(let threads): result = threads.wait()
+        }
+        guard result >= 0 else { throw DeviceError(code: -result, "io_uring: \(String(cString: strerror(-result)))") }
+    }
+
     /// Waits until the growth under way has gained something or ended. What else completes is kept for `poll`.
     private func awaitGrowth() throws(DeviceError) {
         let before = size
         while growing != nil, size == before {
             try submit()
-            let result: Int32
-            switch engine {
-            case .ring(let ring): result = nacre_ring_wait(ring)
-            case .threads(let threads): result = threads.wait()
-            }
-            guard result >= 0 else {
-                throw DeviceError(code: -result, "io_uring: \(String(cString: strerror(-result)))")
-            }
+            try wait()
             var taken: [IOCompletion] = []
             poll(&taken)
             ready.append(contentsOf: taken)

@@ -256,9 +256,8 @@ package struct KeyTable: Sendable {
         return found.sorted { $0.key < $1.key }
     }
 
-    /// All changes in the order of their keys, for the metadata store.
+    /// All of it for the metadata store: first the ranges removed, then the changes in the order of their keys.
     package func encoded() -> KeyBatch {
-        // The kinds of keys that lie in runs sort around that of objects: each goes out on its own.
         var inOrder: [KeyChange] = []
         inOrder.reserveCapacity(count)
         var writer = KeyBatchWriter(capacity: 1 << 20)
@@ -266,11 +265,21 @@ package struct KeyTable: Sendable {
             for range in run.removed.all { writer.removeRange(range.lower, range.upper) }
             run.forEach { inOrder.append($0) }
         }
-        inOrder += others.map { KeyChange(key: $0.key, value: $0.value) }.sorted { $0.key < $1.key }
-        for change in inOrder {
-            if let value = change.value { writer.put(change.key, value) } else { writer.remove(change.key) }
+        // The kinds of keys that lie in runs sort around those that do not.
+        var next = 0
+        for change in others.map({ KeyChange(key: $0.key, value: $0.value) }).sorted(by: { $0.key < $1.key }) {
+            while next < inOrder.count, inOrder[next].key < change.key {
+                Self.put(inOrder[next], &writer)
+                next += 1
+            }
+            Self.put(change, &writer)
         }
+        for change in inOrder[next...] { Self.put(change, &writer) }
         return writer.finish()
+    }
+
+    private static func put(_ change: KeyChange, _ writer: inout KeyBatchWriter) {
+        if let value = change.value { writer.put(change.key, value) } else { writer.remove(change.key) }
     }
 }
 

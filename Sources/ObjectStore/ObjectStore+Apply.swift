@@ -261,29 +261,38 @@ extension ObjectStore {
             let wanted = min((data.count - done) / unitSize, StoreLimits.besideWrite / unitSize)
             let (place, count) = try allocate(wanted)
             let buffer = BlockBuffer(count: count * unitSize, from: buffers)
-            data[done..<done + count * unitSize].withUnsafeBytes { buffer.bytes.copyMemory(from: $0) }
-            for n in 0..<count {
-                let index = first + done / unitSize + n
-                var unit = UnitRecord(place: place + UInt32(n))
-                for block in 0..<StoreLimits.blocksPerUnit {
-                    let plain = Checksum.crc32c(
-                        UnsafeRawBufferPointer(buffer.block(n * StoreLimits.blocksPerUnit + block)))
-                    let number = firstBlock(of: unit.place) + UInt64(block)
-                    batch.beside.append(BlockEntry(block: number, checksum: plain))
+            data[done..<done + count * unitSize].withUnsafeBytes { source in
+                for n in 0..<count {
+                    let index = first + done / unitSize + n
+                    var unit = UnitRecord(place: place + UInt32(n))
+                    let home = firstBlock(of: unit.place)
+                    for block in 0..<StoreLimits.blocksPerUnit {
+                        // Copied and summed block by block, while it is in the nearest cache.
+                        let from = n * unitSize + block * StoreLimits.blockSize
+                        let target = buffer.block(n * StoreLimits.blocksPerUnit + block)
+                        target.copyMemory(
+                            from: UnsafeRawBufferPointer(rebasing: source[from..<from + StoreLimits.blockSize]))
+                        let plain = Checksum.crc32c(UnsafeRawBufferPointer(target))
+                        batch.beside.append(BlockEntry(block: home + UInt64(block), checksum: plain))
+                        unit.set(
+                            block, checksum: plain ^ UnitRecord.seed(object: owner, block: blockNumber(index, block)))
+                    }
                     // A smaller write may have to be merged with it before it is on the disk.
-                    let content = BlockReference(buffer: buffer, index: n * StoreLimits.blocksPerUnit + block)
-                    uncommitted[number] = UncommittedBlock(lsn: batch.lsn, content: content)
-                    unit.set(block, checksum: plain ^ UnitRecord.seed(object: owner, block: blockNumber(index, block)))
+                    batch.besideUnits.append(unit.place)
+                    uncommittedUnits[unit.place] = UncommittedUnit(
+                        buffer: buffer, index: n * StoreLimits.blocksPerUnit, blocks: .max)
+                    if let before = object.unit(index) { release(before.place, batch) }
+                    object.setUnit(index, unit)
                 }
-                if let before = object.unit(index) { release(before.place, batch) }
-                object.setUnit(index, unit)
             }
             batch.outstanding += 1
             batch.besideBuffers.append(buffer)
+            batch.besideBytes += buffer.count
             counters.besideBytes += UInt64(buffer.count)
             device.write(
                 [UnsafeRawBufferPointer(buffer.bytes)], at: offset(of: place), durable: true,
                 tag: IOTag(.beside, batch.lsn))
+            if buffer.count >= StoreLimits.besideAtOnce { submitToDevice() }
             done += count * unitSize
         }
     }
@@ -382,7 +391,17 @@ extension ObjectStore {
 
     /// The content of a block that is newer than its home location.
     func newest(_ place: UInt64) -> BlockReference? {
-        uncommitted[place]?.content ?? dirty[place]?.content
+        if let found = uncommitted[place] { return found.content }
+        if !uncommittedUnits.isEmpty, place >= firstBlock(of: 0) {
+            let number = place - firstBlock(of: 0)
+            let within = Int(number) % StoreLimits.blocksPerUnit
+            if let unit = uncommittedUnits[UInt32(Int(number) / StoreLimits.blocksPerUnit)],
+                unit.blocks & (1 << UInt16(within)) != 0
+            {
+                return BlockReference(buffer: unit.buffer, index: unit.index + within)
+            }
+        }
+        return dirty[place]?.content
     }
 
     func blockNumber(_ index: Int, _ block: Int) -> UInt64 {

@@ -69,15 +69,19 @@ extension ObjectStore {
             device.flush(tag: IOTag(.flush, 0))
             closed[0].table.set(
                 StoreKeys.binding, Binding(store: superblock.identity.store, lsn: target.lsn).encoded())
-            let changes = closed[0].table
-            keys.beginFlush(of: { [changes.encoded()] })
+            let changes = closed[0].table, before = retired
+            retired = nil
+            keys.beginFlush(of: {
+                _ = before
+                return [changes.encoded()]
+            })
             checkpoint = .flushing(target, deviceDone: false, keysDone: false)
         case .flushing(let target, let deviceDone, false):
             switch keys.pollFlush() {
             case .idle, .running: return
             case .failed(let error): stop(StoreError(.failed, error.description))
             case .done:
-                closed.removeFirst()
+                retired = closed.removeFirst().table
                 continueFlushing(target, deviceDone: deviceDone, keysDone: true)
             }
         case .flushing, .writingSuperblock, .writingMark:

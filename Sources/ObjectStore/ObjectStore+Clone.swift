@@ -242,10 +242,10 @@ extension ObjectStore {
             let seed = UnitRecord.seed(object: owner, block: blockNumber(index, block))
             let isVouchedFor = content.unsound & (1 << UInt16(block)) == 0
             batch.beside.append(BlockEntry(block: home + UInt64(block), checksum: plain))
-            uncommitted[home + UInt64(block)] = UncommittedBlock(
-                lsn: batch.lsn, content: BlockReference(buffer: buffer, index: block))
             unit.set(block, checksum: isVouchedFor ? plain ^ seed : ~(plain ^ seed))
         }
+        batch.besideUnits.append(unit.place)
+        uncommittedUnits[unit.place] = UncommittedUnit(buffer: buffer, index: 0, blocks: content.present)
         if let before = object.unit(index) { release(before.place, batch) }
         object.setUnit(index, unit)
         let first = content.present.trailingZeroBitCount
@@ -258,6 +258,7 @@ extension ObjectStore {
             rebasing: UnsafeRawBufferPointer(buffer.bytes)[first * StoreLimits.blockSize..<end * StoreLimits.blockSize])
         batch.outstanding += 1
         batch.besideBuffers.append(buffer)
+        batch.besideBytes += bytes.count
         counters.besideBytes += UInt64(bytes.count)
         counters.copiedUnits += 1
         device.write(

@@ -132,7 +132,7 @@ extension ObjectStore {
         committedNextObject = batch.nextObject
         durableMark = max(durableMark, batch.mark)
         for index in closed.indices where closed[index].lastLSN == batch.lsn { closed[index].end = batch.end }
-        for entry in batch.beside where uncommitted[entry.block]?.lsn == batch.lsn { uncommitted[entry.block] = nil }
+        for unit in batch.besideUnits { uncommittedUnits[unit] = nil }
         for block in batch.blocks {
             let number = block.entry.block
             if uncommitted[number]?.lsn == batch.lsn { uncommitted[number] = nil }

@@ -8,7 +8,8 @@ import Wire
 /// the loop. The other way: the space is allocated, durably; then the units are free again, and the key goes with the record
 /// of whatever uses them first, or an earlier one.
 ///
-/// Holes are made after a checkpoint, and only of what is free beyond what is to be expected to be used again soon.
+/// Holes are made after a checkpoint, and only of what is free beyond what is to be expected to be used again soon; of more
+/// when the file system has nothing left for the metadata store.
 extension ObjectStore {
     /// Bytes of the file that are holes, or about to be.
     var holeBytes: UInt64 { UInt64(holeCount * StoreLimits.unitsPerHole * StoreLimits.unitSize) }
@@ -30,7 +31,9 @@ extension ObjectStore {
 
     /// Chooses what can be given back.
     func chooseHoles() {
-        let keep = Int(2 * options.growth + usage.allocated / 8) / StoreLimits.unitSize
+        var keep = Int(2 * options.growth + usage.allocated / 8) / StoreLimits.unitSize
+        // The metadata store must be able to go on, or nothing can.
+        if isMetadataShort { keep = min(keep, units.free - units.free / 4) }
         let most = min((units.free - keep) / StoreLimits.unitsPerHole, StoreLimits.holesPerCheckpoint)
         guard most > 0 else { return }
         let chosen = units.takeStretches(atMost: most)

@@ -78,24 +78,29 @@ extension ObjectStore {
         -> ObjectStore
     {
         StoreLimits.check()
+        let end = device.size
         var replay = Replay(device: device, keys: keys, superblock: try readSuperblock(device))
         let superblock = try replay.run()
         let store = ObjectStore(device: device, keys: keys, options: options, superblock: superblock)
         store.counters = replay.counters
-        try store.findUnits()
-        if !replay.unvouched.isEmpty { try store.nameUnvouched(replay.unvouched) }
+        let isWhole = try store.findUnits() <= end
+        if !replay.unvouched.isEmpty || !isWhole { try store.nameUnvouched(replay.unvouched, behind: end) }
         return store
     }
 
-    /// Finds whose the blocks are that replay had to leave out, and which of them did not verify where they are now.
-    private func nameUnvouched(_ blocks: Set<UInt64>) throws(StoreError) {
+    /// Finds whose the blocks are that replay had to leave out, or that lie behind the end that the file had, and which of
+    /// them do not verify where they are now. A crash may cut growth off, but only what the journal has again.
+    private func nameUnvouched(_ blocks: Set<UInt64>, behind end: UInt64) throws(StoreError) {
         var found: [UInt64: [UInt64]] = [:]
         let buffer = BlockBuffer(count: StoreLimits.blockSize)
         try forEach(StoreKeys.unitTag) { key, value throws(WireError) in
             let unit = try UnitRecord(value)
             let home = firstBlock(of: unit.place)
             for within in 0..<StoreLimits.blocksPerUnit
-            where unit.has(within) && blocks.contains(home + UInt64(within)) {
+            where unit.has(within)
+                && (blocks.contains(home + UInt64(within))
+                    || (home + UInt64(within) + 1) * UInt64(StoreLimits.blockSize) > end)
+            {
                 let number = try StoreKeys.objectNumber(key)
                 let block = blockNumber(try StoreKeys.unitIndex(key), within)
                 if !isVouchedFor(unit, within, of: number, block, buffer) { found[number, default: []].append(block) }
@@ -136,7 +141,8 @@ extension ObjectStore {
         if let failure { throw StoreError(.failed, "metadata store: \(failure)") }
     }
 
-    private func findUnits() throws(StoreError) {
+    /// Finds the units that are in use, and holes. Returns where the last of the units ends in the file.
+    private func findUnits() throws(StoreError) -> UInt64 {
         takeGrowth()
         let first = Bytes([StoreKeys.unitTag])
         var failure: StoreError?
@@ -169,6 +175,7 @@ extension ObjectStore {
         }
         try checkReferences()
         try findHoles()
+        return superblock.dataStart + UInt64(highest * StoreLimits.unitSize)
     }
 
     /// Units with several references are those that the metadata store says are shared.

@@ -7,6 +7,9 @@ final class ReadOperation {
     let offset: UInt64
     let length: Int
     let token: UInt64
+    /// Whether the cache is asked and filled. By what was asked for, so that whoever wants to see the disk can: a scrub reads
+    /// small objects too.
+    var isCached: Bool { length <= StoreLimits.cachedRead * StoreLimits.blockSize }
     /// Where it ends in the object: at most at the size.
     var end: UInt64 = 0
     var attempt = 1
@@ -16,7 +19,7 @@ final class ReadOperation {
     /// A block in memory did not verify: how the read ends when the device is done with its buffer.
     var corruption: StoreError?
     /// Blocks that come from the device: index in the buffer, and the checksum they must have once unseeded.
-    var expected: [(index: Int, checksum: UInt32)] = []
+    var expected: [(index: Int, place: UInt64, checksum: UInt32)] = []
 
     init(object: ObjectID, offset: UInt64, length: Int, token: UInt64) {
         self.object = object
@@ -95,7 +98,15 @@ extension ObjectStore {
                 }
                 continue
             }
-            read.expected.append((index, plain))
+            if read.isCached, let content = cache?.find(place) {
+                buffer.block(index).copyMemory(from: content)
+                // Another block may have taken the place since.
+                if Checksum.crc32c(UnsafeRawBufferPointer(buffer.block(index))) == plain {
+                    counters.cachedBlocks += 1
+                    continue
+                }
+            }
+            read.expected.append((index, place, plain))
             if let found = run, found.place + UInt64(found.count) == place, found.index + found.count == index {
                 run = (found.place, found.index, found.count + 1)
             } else {
@@ -122,6 +133,11 @@ extension ObjectStore {
             Checksum.crc32c(UnsafeRawBufferPointer(buffer.block($0.index))) != $0.checksum
         }
         guard bad != nil || read.failure != 0 else {
+            if let cache, read.isCached {
+                for block in read.expected {
+                    cache.keep(block.place, UnsafeRawBufferPointer(buffer.block(block.index)))
+                }
+            }
             finish(read)
             return
         }

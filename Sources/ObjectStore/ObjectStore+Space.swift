@@ -64,11 +64,7 @@ extension ObjectStore {
         growable = all - min(all, reserve)
         // Data leaves that much: others, or the metadata store itself, have taken it.
         isMetadataShort = all < reserve / 4
-        if all < reserve / 2 {
-            keys.holdReserve(0)
-        } else if all >= reserve {
-            keys.holdReserve(Int(min(reserve / StoreLimits.ballastShare, StoreLimits.largestBallast)))
-        }
+        keys.holdReserve(Int(min(reserve / StoreLimits.ballastShare, StoreLimits.largestBallast)))
     }
 
     private func takeUnits() {

@@ -17,7 +17,7 @@ import Wire
 /// frees the journal.
 ///
 /// Invariants:
-/// - `uncommitted` holds exactly the blocks that are submitted and not committed; `dirty` never does, and a generation of keys
+/// - `uncommitted` and `uncommittedUnits` hold exactly what is submitted and not committed; `dirty` never does, and a generation of keys
 ///   goes to the metadata store only when all of it is committed.
 /// - A block goes home, and a freed unit is used again, only when `durableMark` has reached its LSN (see `RecordHeader`).
 /// - At most one write per home location is in flight, and a unit with one is not used again.
@@ -65,10 +65,22 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         var content: BlockReference
     }
     var uncommitted: [UInt64: UncommittedBlock] = [:]
+    /// A unit written beside a record, from the first of its blocks on.
+    struct UncommittedUnit {
+        var buffer: BlockBuffer
+        var index: Int
+        /// Which of its blocks hold something.
+        var blocks: UInt16
+    }
+    /// Those that are submitted and not committed. A block of `uncommitted` is newer.
+    var uncommittedUnits: [UInt32: UncommittedUnit] = [:]
     /// Changes of keys, submitted or committed, that no checkpoint has begun to write.
     var young = KeyGeneration()
     /// Those before, in order. A checkpoint writes the first.
     var closed: [KeyGeneration] = []
+    /// One that is written, until the thread that writes the next frees its memory: tens of thousands of keys would hold up a
+    /// turn.
+    var retired: KeyTable?
     var dirty: [UInt64: DirtyBlock] = [:]
     /// Dirty blocks in order of LSN, and those whose write home had to wait for an older one.
     var dirtyQueue = Queue<(block: UInt64, lsn: UInt64)>()
@@ -115,6 +127,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     var superblockBuffer: BlockBuffer?
 
     var reads: [UInt64: ReadOperation] = [:]
+    let cache: BlockCache?
     var nextRead: UInt64 = 0
 
     var completions: [Completion] = []
@@ -136,6 +149,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         nextObject = superblock.nextObject
         committedNextObject = superblock.nextObject
         chunk = BlockBuffer(count: StoreLimits.chunkSize, from: buffers)
+        cache = BlockCache(bytes: options.cachedData)
     }
 
     // MARK: - The owner's turn
@@ -163,6 +177,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
                 batch.recordBytes <= limit + StoreLimits.batchTarget(journal: superblock.journalLength),
                 "a transaction logs \(batch.recordBytes) bytes, the limit is \(limit)")
             if batch.recordBytes >= StoreLimits.batchTarget(journal: superblock.journalLength) { closeBatch() }
+            if batch.recordBytes + batch.besideBytes >= StoreLimits.eagerBatch { beginEarly(batch) }
         } catch {
             stop(error)
         }
@@ -227,10 +242,35 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         if young.recordBytes >= superblock.journalLength / 2 { closeGeneration() }
     }
 
+    /// Begins to write what is gathered before the turn ends, while the device has nothing better to do: the rest of the turn is
+    /// computed meanwhile, and what waits for an answer is not all answered at once, to come again all at once.
+    private func beginEarly(_ batch: Batch) {
+        guard gathering === batch, waiting.isEmpty, mayBegin(batch) else { return }
+        closeBatch()
+        guard seal(batch) else { return }
+        waiting.popFirst()
+        submitToDevice()
+    }
+
+    /// Whether one more batch may be in flight. Small ones gather meanwhile, which makes fewer of them; large ones keep the
+    /// device busy.
+    private func mayBegin(_ batch: Batch) -> Bool {
+        let isLarge = batch.besideBytes >= StoreLimits.largeBatch
+        return inFlight.count < options.batchesInFlight * (isLarge ? 2 : 1)
+    }
+
+    func submitToDevice() {
+        do throws(DeviceError) {
+            try device.submit()
+        } catch {
+            stop(StoreError(.failed, "the device failed: \(error)"))
+        }
+    }
+
     /// Does whatever has become possible and submits it to the device once.
     func pump() {
-        if inFlight.count < options.batchesInFlight { closeBatch() }
-        while stopReason == nil, inFlight.count < options.batchesInFlight, let batch = waiting.first {
+        if let gathering, mayBegin(gathering) { closeBatch() }
+        while stopReason == nil, let batch = waiting.first, mayBegin(batch) {
             guard seal(batch) else { break }
             waiting.popFirst()
         }
@@ -241,11 +281,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         punchHoles()
         growAhead()
         guard stopReason == nil else { return }
-        do throws(DeviceError) {
-            try device.submit()
-        } catch {
-            stop(StoreError(.failed, "the device failed: \(error)"))
-        }
+        submitToDevice()
     }
 
     private func complete(_ completion: IOCompletion) {
@@ -317,6 +353,9 @@ public struct StoreCounters: Hashable, Sendable {
     public var sharedUnits: UInt64 = 0
     /// Units written anew for that.
     public var copiedUnits: UInt64 = 0
+
+    /// Blocks that a read found in the cache.
+    public var cachedBlocks: UInt64 = 0
 
     /// Stretches of 1 MiB given back to the file system.
     public var holes: UInt64 = 0

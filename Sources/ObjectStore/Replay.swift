@@ -28,7 +28,6 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
     private struct Record {
         var header: RecordHeader
         var checksum: UInt32
-        var keys: KeyBatch
         var journalled: [BlockEntry]
         var beside: [BlockEntry]
         /// Which of the journalled blocks do not verify.
@@ -40,10 +39,13 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         }
     }
 
+    private let ring: RingImage<Device>
+
     init(device: Device, keys: Keys, superblock: Superblock) {
         self.device = device
         self.keys = keys
         self.superblock = superblock
+        ring = RingImage(device, length: superblock.journalLength)
     }
 
     /// Replays, and returns the superblock that the store goes on with, written durably.
@@ -52,19 +54,38 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         let records = try completeRecords()
         let end = records.last?.end ?? superblock.position
         counters.replayedRecords = UInt64(records.count)
-        if !records.isEmpty {
+        if let last = records.last {
+            superblock.nextObject = last.header.nextObject
             superblock.mark = end.lsn - 1
             try writeSuperblock()
         }
+        let holes = try applyKeys(of: records)
+        var newest = newestBlocks(of: records)
+        if !holes.isEmpty {
+            // What was there is nobody's any more, and writing it would take space that may not be had.
+            newest = newest.filter { !holes.contains(stretch(of: $0.key)) }
+            unvouched = unvouched.filter { !holes.contains(stretch(of: $0)) }
+        }
+        try writeHome(newest)
+        try attempt { () throws(DeviceError) in try device.flushNow() }
+        try write { writer in
+            writer.put(StoreKeys.binding, Binding(store: superblock.identity.store, lsn: end.lsn).encoded())
+        }
+        do throws(KeyValueError) {
+            try keys.flush()
+        } catch {
+            throw StoreError(.failed, error.description)
+        }
+        superblock.position = end
+        superblock.incarnation += 1
+        try writeSuperblock()
+        return superblock
+    }
+
+    /// Where in the ring the newest content of each journalled block is, by its number in the file.
+    private mutating func newestBlocks(of records: [Record]) -> [UInt64: UInt64] {
         var newest: [UInt64: UInt64] = [:]
-        var changes = KeyTable()
         for record in records {
-            superblock.nextObject = record.header.nextObject
-            record.keys.forEach { key, value in
-                changes.set(Bytes(copying: key), value.map { Bytes(copying: $0) })
-            } removingRange: { lower, upper in
-                changes.removeRange(KeyRange(Bytes(copying: lower), Bytes(copying: upper)))
-            }
             // A unit written beside was fresh: what the same record journals for it came later.
             for entry in record.beside {
                 newest[entry.block] = nil
@@ -81,29 +102,54 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
                 }
             }
         }
-        let holes = try holes(changes)
-        if !holes.isEmpty {
-            // What was there is nobody's any more, and writing it would take space that may not be had.
-            newest = newest.filter { !holes.contains(stretch(of: $0.key)) }
-            unvouched = unvouched.filter { !holes.contains(stretch(of: $0)) }
-        }
-        try writeHome(newest)
-        try attempt { () throws(DeviceError) in try device.flushNow() }
-        changes.set(StoreKeys.binding, Binding(store: superblock.identity.store, lsn: end.lsn).encoded())
+        return newest
+    }
+
+    // MARK: - Keys
+
+    private func write(_ body: (inout KeyBatchWriter) -> Void) throws(StoreError) {
+        var writer = KeyBatchWriter()
+        body(&writer)
+        try write(writer.finish())
+    }
+
+    private func write(_ batch: KeyBatch) throws(StoreError) {
         do throws(KeyValueError) {
-            try keys.write([changes.encoded()], .atFlush)
-            try keys.flush()
+            try keys.write([batch], .atFlush)
         } catch {
             throw StoreError(.failed, error.description)
         }
-        superblock.position = end
-        superblock.incarnation += 1
-        try writeSuperblock()
-        return superblock
     }
 
-    /// The stretches of units that are holes at the end.
-    private func holes(_ changes: KeyTable) throws(StoreError) -> Set<UInt32> {
+    /// Gives the metadata store what the records changed, some records at a time: a crash in between leaves what the next
+    /// start makes the same of, since it begins at the same record. Returns the stretches of units that are holes at the end.
+    private func applyKeys(of records: [Record]) throws(StoreError) -> Set<UInt32> {
+        var holes = try storedHoles()
+        var gathered = ReplayedKeys()
+        for record in records {
+            let batch = try keys(of: record)
+            var failure: WireError?
+            batch.forEach { key, value in
+                guard key.first == StoreKeys.holeTag else { return }
+                do throws(WireError) {
+                    let hole = try StoreKeys.referencedUnit(Bytes(copying: key))
+                    if value == nil { holes.remove(hole) } else { holes.insert(hole) }
+                } catch {
+                    failure = error
+                }
+            } removingRange: { _, _ in
+            }
+            if let failure { throw StoreError(.failed, "record \(record.header.lsn) of the journal: \(failure)") }
+            gathered.take(batch)
+            guard gathered.bytes >= StoreLimits.replayedKeys else { continue }
+            try write(gathered.inOrder())
+            gathered = ReplayedKeys()
+        }
+        try write(gathered.inOrder())
+        return holes
+    }
+
+    private func storedHoles() throws(StoreError) -> Set<UInt32> {
         var result: Set<UInt32> = []
         let first = Bytes([StoreKeys.holeTag]), end = StoreKeys.end(ofPrefix: Bytes([StoreKeys.holeTag]))
         do {
@@ -113,14 +159,23 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
                 return true
             }
             for key in found { result.insert(try StoreKeys.referencedUnit(key)) }
-            for change in changes.changes(from: first, to: end) {
-                let hole = try StoreKeys.referencedUnit(change.key)
-                if change.value == nil { result.remove(hole) } else { result.insert(hole) }
-            }
         } catch {
             throw StoreError(.failed, "metadata store: \(error)")
         }
         return result
+    }
+
+    /// The keys of a record that was read before.
+    private func keys(of record: Record) throws(StoreError) -> KeyBatch {
+        let count = Int(record.header.keyBytes)
+        let found = try ringBytes(record.header.offset + UInt64(RecordHeader.size), count)
+        do throws(WireError) {
+            return try withExtendedLifetime(found.copy) { () throws(WireError) in
+                try KeyBatch(checking: Bytes(copying: found.bytes))
+            }
+        } catch {
+            throw StoreError(.failed, "record \(record.header.lsn) of the journal: \(error)")
+        }
     }
 
     private func stretch(of block: UInt64) -> UInt32 {
@@ -198,26 +253,26 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
     }
 
     private func record(at position: JournalPosition) throws(StoreError) -> Record? {
-        let first = BlockBuffer(count: StoreLimits.blockSize)
-        try readRing(first.bytes, at: position.offset)
-        guard let (header, checksum) = RecordHeader.decode(UnsafeRawBufferPointer(first.bytes)),
+        let first = try ringBytes(position.offset, StoreLimits.blockSize)
+        guard let (header, checksum) = RecordHeader.decode(first.bytes),
             header.store == superblock.journalID, header.incarnation == superblock.incarnation,
             header.lsn == position.lsn, header.offset == position.offset, header.previous == position.previous,
             UInt64(header.totalBytes) <= superblock.journalLength
         else { return nil }
-        let whole = BlockBuffer(count: header.totalBytes)
-        try readRing(whole.bytes, at: position.offset)
-        let body = UnsafeRawBufferPointer(start: whole.base + RecordHeader.size, count: header.bodyBytes)
+        let found = try ringBytes(position.offset, header.totalBytes)
+        defer { withExtendedLifetime(found.copy) {} }
+        let whole = found.bytes
+        let body = UnsafeRawBufferPointer(rebasing: whole[RecordHeader.size..<RecordHeader.size + header.bodyBytes])
         guard Checksum.crc32c(body) == header.bodyChecksum else { return nil }
         do throws(WireError) {
             var reader = ByteReader(Bytes(copying: body))
-            let batch = try KeyBatch(checking: try reader.readRaw(Int(header.keyBytes)))
+            _ = try KeyBatch(checking: try reader.readRaw(Int(header.keyBytes)))
             var journalled: [BlockEntry] = []
             var damaged: Set<Int> = []
             for n in 0..<Int(header.journalled) {
                 let entry = BlockEntry(block: try reader.readU64(), checksum: try reader.readU32())
-                let bytes = UnsafeRawBufferPointer(
-                    start: whole.base + header.metaBytes + n * StoreLimits.blockSize, count: StoreLimits.blockSize)
+                let start = header.metaBytes + n * StoreLimits.blockSize
+                let bytes = UnsafeRawBufferPointer(rebasing: whole[start..<start + StoreLimits.blockSize])
                 if Checksum.crc32c(bytes) != entry.checksum { damaged.insert(n) }
                 journalled.append(entry)
             }
@@ -226,8 +281,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
                 beside.append(BlockEntry(block: try reader.readU64(), checksum: try reader.readU32()))
             }
             return Record(
-                header: header, checksum: checksum, keys: batch, journalled: journalled, beside: beside,
-                damaged: damaged)
+                header: header, checksum: checksum, journalled: journalled, beside: beside, damaged: damaged)
         } catch {
             throw StoreError(.failed, "record \(header.lsn) of the journal verifies and is not understood: \(error)")
         }
@@ -236,29 +290,22 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
     /// The mark of a record that vouches for the one missing at `position`, looked for in the whole ring. A record of a
     /// later incarnation proves that this superblock is not the last that was written.
     private func markBehind(_ position: JournalPosition) throws(StoreError) -> UInt64? {
-        let step = StoreLimits.chunkSize
-        let buffer = BlockBuffer(count: step)
-        var at: UInt64 = 0
-        while at < superblock.journalLength {
-            try readRing(buffer.bytes, at: at)
-            for block in 0..<step / StoreLimits.blockSize {
-                guard let (header, _) = RecordHeader.decode(UnsafeRawBufferPointer(buffer.block(block))),
-                    header.store == superblock.journalID,
-                    header.offset % superblock.journalLength == at + UInt64(block * StoreLimits.blockSize)
-                else { continue }
-                guard header.incarnation <= superblock.incarnation else {
-                    throw StoreError(
-                        .failed,
-                        "the newest superblock is damaged: the journal has records of opening \(header.incarnation), the "
-                            + "superblock found is of opening \(superblock.incarnation). Recreate this OSD from its peers"
-                    )
-                }
-                guard header.incarnation == superblock.incarnation, header.lsn > position.lsn,
-                    header.mark >= position.lsn
-                else { continue }
-                return header.mark
+        for at in stride(from: 0, to: superblock.journalLength, by: UInt64.Stride(StoreLimits.blockSize)) {
+            let block = try ringBytes(at, StoreLimits.blockSize)
+            guard let (header, _) = RecordHeader.decode(block.bytes), header.store == superblock.journalID,
+                header.offset % superblock.journalLength == at
+            else { continue }
+            guard header.incarnation <= superblock.incarnation else {
+                throw StoreError(
+                    .failed,
+                    "the newest superblock is damaged: the journal has records of opening \(header.incarnation), the "
+                        + "superblock found is of opening \(superblock.incarnation). Recreate this OSD from its peers"
+                )
             }
-            at += UInt64(step)
+            guard header.incarnation == superblock.incarnation, header.lsn > position.lsn,
+                header.mark >= position.lsn
+            else { continue }
+            return header.mark
         }
         return nil
     }
@@ -268,65 +315,45 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         for entry in record.beside {
             let offset = entry.block * UInt64(StoreLimits.blockSize)
             guard offset + UInt64(StoreLimits.blockSize) <= device.size else { return false }
-            try attempt { () throws(DeviceError) in try readBlocks(buffer.bytes, at: offset) }
+            try attempt { () throws(DeviceError) in try device.readWhatIsThere(into: buffer.bytes, at: offset) }
             guard Checksum.crc32c(UnsafeRawBufferPointer(buffer.bytes)) == entry.checksum else { return false }
         }
         return true
     }
 
-    /// Reads from the ring, on from its beginning at its end. What cannot be read is zeros.
-    private func readRing(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(StoreError) {
-        let length = superblock.journalLength
-        let start = offset % length
-        let count = min(buffer.count, Int(length - start))
-        try attempt { () throws(DeviceError) in
-            try readBlocks(
-                UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: StoreLimits.journalStart + start)
-            guard count < buffer.count else { return }
-            try readBlocks(
-                UnsafeMutableRawBufferPointer(rebasing: buffer[count...]), at: StoreLimits.journalStart)
-        }
-    }
-
-    /// Reads whole blocks; those that the medium does not give become zeros, which verify as nothing.
-    private func readBlocks(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DeviceError) {
+    /// Bytes of the ring, on from its beginning at its end. What cannot be read is zeros.
+    private func ringBytes(_ offset: UInt64, _ count: Int) throws(StoreError) -> (
+        bytes: UnsafeRawBufferPointer, copy: BlockBuffer?
+    ) {
         do throws(DeviceError) {
-            try device.readNow(into: buffer, at: offset)
+            return try ring.bytes(at: offset, count: count)
         } catch {
-            guard error.isOfMedium else { throw error }
-            guard buffer.count > StoreLimits.blockSize else {
-                _ = buffer.initializeMemory(as: UInt8.self, repeating: 0)
-                return
-            }
-            for start in stride(from: 0, to: buffer.count, by: StoreLimits.blockSize) {
-                try readBlocks(
-                    UnsafeMutableRawBufferPointer(rebasing: buffer[start..<start + StoreLimits.blockSize]),
-                    at: offset + UInt64(start))
-            }
+            throw StoreError(.failed, "replay: \(error)")
         }
     }
 
     // MARK: - Home locations
 
-    /// Writes each block's newest content home, runs of neighbours in one write.
+    /// Writes each block's newest content home, runs of neighbours in one write and many at a time.
     private func writeHome(_ newest: [UInt64: UInt64]) throws(StoreError) {
         let blockSize = StoreLimits.blockSize
         let blocks = newest.keys.sorted()
         guard let last = blocks.last else { return }
         try attempt { () throws(DeviceError) in try device.growNow(to: (last + 1) * UInt64(blockSize)) }
-        let limit = StoreLimits.chunkSize / blockSize
-        let buffer = BlockBuffer(count: StoreLimits.chunkSize)
+        var writes: [PlacedWrite] = []
         var start = 0
         while start < blocks.count {
-            var count = 0
-            while start + count < blocks.count, count < limit, blocks[start + count] == blocks[start] + UInt64(count) {
-                try readRing(buffer.block(count), at: newest[blocks[start + count], default: 0])
-                count += 1
+            var write = PlacedWrite(offset: blocks[start] * UInt64(blockSize), parts: [])
+            while start < blocks.count, write.parts.count < StoreLimits.blocksPerHomeWrite,
+                blocks[start] * UInt64(blockSize) == write.offset + UInt64(write.parts.count * blockSize)
+            {
+                // A block is never cut by the end of the ring.
+                write.parts.append(try ringBytes(newest[blocks[start], default: 0], blockSize).bytes)
+                start += 1
             }
-            let bytes = UnsafeRawBufferPointer(start: buffer.base, count: count * blockSize)
-            let offset = blocks[start] * UInt64(blockSize)
-            try attempt { () throws(DeviceError) in try device.writeNow(bytes, at: offset) }
-            start += count
+            writes.append(write)
         }
+        try attempt { () throws(DeviceError) in try device.writeNow(writes) }
+        withExtendedLifetime(ring) {}
     }
 }

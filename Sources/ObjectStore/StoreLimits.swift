@@ -26,6 +26,13 @@ public enum StoreLimits {
     /// Bytes of one write beside the journal; a larger run becomes several.
     static let besideWrite = 4 << 20
 
+    /// A batch of so many bytes is begun before its turn ends, if the device is not busy.
+    static let eagerBatch = 64 << 10
+    /// With so many bytes beside its record a batch counts as large.
+    static let largeBatch = 512 << 10
+    /// A write beside the journal of so many bytes is given to the device at once.
+    static let besideAtOnce = 256 << 10
+
     /// The largest buffer whose memory is kept for the next, and how many bytes are kept at most.
     static let largestPooled = 4 << 20
     static let pooledBytes = 80 << 20
@@ -36,10 +43,16 @@ public enum StoreLimits {
     /// Home writes are begun so many at a time, where there are that many.
     static let homeWriteBurst = 32
 
+    /// Bytes of records whose keys a start brings into order at a time: several times that in memory.
+    static let replayedKeys = 16 << 20
+
     /// Keys of a range that are removed one by one; more are removed as a range.
     static let keysRemovedSingly = 64
     /// Committed changes of keys in memory that make a checkpoint worth while: some 200 bytes each.
     static let settledKeys = 256 << 10
+
+    /// Reads of at most the bytes of so many blocks are kept in the cache, and looked for there: a longer one is cheap for its bytes.
+    static let cachedRead = 16
 
     /// Times a read whose block does not verify is tried again before the block is called corrupt: its place may have
     /// been given to another object since the read was issued.

@@ -34,8 +34,10 @@ public struct StoreOptions: Sendable {
     public var cachedUnits = 256 << 10
     /// Objects kept in memory.
     public var cachedObjects = 16 << 10
-    /// Journal writes in flight at a time.
+    /// Journal writes in flight at a time; twice as many where large writes go beside them.
     public var batchesInFlight = 2
+    /// Bytes of data kept in memory that were read lately, by reads of at most 64 KiB; longer ones see the disk.
+    public var cachedData = 32 << 20
     /// Leaves out every flush and every wait for stable storage: for tests that must lose data, never for use.
     public var unsafeNoFlush = false
     /// Does not try io_uring, as if the system forbade it.

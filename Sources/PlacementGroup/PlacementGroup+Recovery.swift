@@ -182,16 +182,21 @@ extension PlacementGroup {
         for osd in work.pushing.sorted() { startPush(of: object, at: nil, to: osd) }
     }
 
-    /// Someone who should have the object, members first, or nil while nobody that can be asked does.
+    /// Someone who should have the object, members first, or nil while nobody that can be asked does. At last those are asked
+    /// whose copies do not count any more: an object that is there at the version that is needed is the one. It may be nowhere
+    /// else, when its last members went and came back after the log had gone on without them.
     private func source(of object: ObjectID) -> OSDID? {
         let failed = recovery.failed[object] ?? []
         for member in members where member.osd != me && !failed.contains(member.osd) {
             if member.position.covers(object), member.missing[object] == nil { return member.osd }
         }
-        return peering.infos.keys.sorted().first { osd in
+        let others = peering.infos.keys.sorted().filter { osd in
             !members.contains { $0.osd == osd } && !failed.contains(osd) && environment.isUp(osd)
-                && peering.infos[osd]?.lastBackfill.covers(object) == true && peering.infos[osd]?.isEmpty == false
+                && peering.infos[osd]?.isEmpty == false
         }
+        return others.first { peering.infos[$0]?.lastBackfill.covers(object) == true }
+            ?? members.first { $0.osd != me && !failed.contains($0.osd) && !$0.position.covers(object) }?.osd
+            ?? others.first
     }
 
     /// The object is where it has to be, or is to go on from here to those that lack it.

@@ -93,7 +93,9 @@ struct SimulationCommand: Sendable {
     var runsTwice = false
 
     /// Ways that only the groups' own simulation takes, or that need disks that fail.
-    static let takenElsewhere: Set<RareBranch> = [.unfound, .readRepaired, .backfillResumed]
+    static let takenElsewhere: Set<RareBranch> = [
+        .unfound, .readRepaired, .backfillResumed, .scrubFoundDamage, .copyReplaced, .nothingToRepairFrom,
+    ]
     /// Seeds from which on each way must have been taken.
     static let manySeeds = 40
 

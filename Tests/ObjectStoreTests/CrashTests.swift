@@ -10,6 +10,8 @@ import Testing
     /// Runs one seed; throws what is wrong.
     private func run(_ seed: UInt64, prepare: (inout Harness) -> Void = { _ in }) throws -> Coverage {
         var harness = try Harness(seed: seed, capacity: seed % 2 == 0 ? 32 << 20 : 5 << 20)
+        // From the first start on.
+        harness.options.cachedData = [0, 16 << 10, 1 << 20][Int(seed % 3)]
         prepare(&harness)
         for _ in 0..<10 {
             for _ in 0..<harness.chooser.number(1..<500) { try harness.event() }

@@ -41,6 +41,36 @@ import Wire
         return buffer
     }
 
+    /// More at once than are in flight at a time, before anything was submitted: another thread may do that later.
+    @Test(arguments: [false, true]) func writesManyNow(withoutRing: Bool) throws {
+        try withFile(withoutRing) { device, path in
+            try device.growNow(to: 4 << 20)
+            let buffers = (0..<300).map { filled(2, UInt8($0 % 255 + 1)) }
+            try device.writeNow(
+                buffers.enumerated().map { n, buffer in
+                    let all = UnsafeRawBufferPointer(buffer.bytes)
+                    return PlacedWrite(
+                        offset: UInt64((299 - n) * 12288),
+                        parts: [
+                            UnsafeRawBufferPointer(rebasing: all[..<4096]),
+                            UnsafeRawBufferPointer(rebasing: all[4096...]),
+                        ])
+                })
+            withExtendedLifetime(buffers) {}
+            let back = filled(2, 0)
+            for n in 0..<300 {
+                try device.readNow(into: back.bytes, at: UInt64((299 - n) * 12288))
+                #expect(back.bytes.allSatisfy { $0 == UInt8(n % 255 + 1) }, "write \(n)")
+            }
+            // Beyond what a file may be.
+            let one = UnsafeRawBufferPointer(back.bytes)
+            #expect(throws: DeviceError.self) {
+                try device.writeNow([PlacedWrite(offset: 0, parts: [one]), PlacedWrite(offset: 1 << 62, parts: [one])])
+            }
+            withExtendedLifetime(back) {}
+        }
+    }
+
     @Test(arguments: [false, true]) func readsWhatItWrote(withoutRing: Bool) throws {
         try withFile(withoutRing) { device, path in
             device.grow(to: 3 << 20, tag: 1)

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import ObjectStore
 import Protocol
 import Testing
@@ -81,6 +82,46 @@ import Wire
                 }
                 withExtendedLifetime(directory) {}
             }
+        }
+    }
+
+    /// A block file that has lost its end says at the start which blocks went with it; everything else is there.
+    @Test func namesWhatATruncatedFileLost() throws {
+        try withDirectory { path in
+            try StoreDirectory(path).format(identity, options: options)
+            let ids = (0..<8).map { n in ObjectID(pool: PoolID(1), hash: UInt32(n), name: ObjectName("o\(n)")) }
+            let data = Bytes(repeating: 7, count: 1 << 20)
+            do {
+                let directory = try StoreDirectory(path)
+                let store = try directory.openStore(options: options)
+                for (n, id) in ids.enumerated() {
+                    store.submit(Transaction([.write(id, offset: 0, data: data)]), token: UInt64(n))
+                    try wait(store, for: UInt64(n))
+                }
+                store.requestCheckpoint()
+                while store.isCheckpointing {
+                    store.endOfTurn()
+                    store.poll()
+                }
+                #expect(store.unvouched.isEmpty)
+                withExtendedLifetime(directory) {}
+            }
+            let start = (64 << 10) + Int(options.journalSize)
+            #expect(truncate(path + "/block", start + (2 << 20) + 8192) == 0)
+            let directory = try StoreDirectory(path)
+            let store = try directory.openStore(options: options)
+            let lost = Dictionary(uniqueKeysWithValues: store.unvouched.map { ($0.object, $0.blocks) })
+            #expect(lost.values.reduce(0) { $0 + $1.count } == 6 * 256 - 2)
+            for id in ids {
+                for block in [0, 1, 2, 255] as [UInt64] {
+                    if lost[id]?.contains(block) == true {
+                        #expect(throws: StoreError.self) { try read(store, id, block * 4096, 4096) }
+                    } else {
+                        #expect(try read(store, id, block * 4096, 4096) == data[0..<4096])
+                    }
+                }
+            }
+            withExtendedLifetime(directory) {}
         }
     }
 

@@ -52,6 +52,8 @@ struct Harness {
         options.salt = seed | 1
         options.dirtyBlocks = [0, 8, 64, 1000].randomElement(using: &chooser) ?? 8
         options.batchesInFlight = Int.random(in: 1...3, using: &chooser)
+        // Tests that damage the disk want to see the disk.
+        options.cachedData = 0
         options.cachedObjects = [2, 100].randomElement(using: &chooser) ?? 2
         let identity = StoreIdentity(
             cluster: UniqueID(high: 1, low: 2), osd: OSDID(3), store: UniqueID(high: 4, low: seed))

@@ -75,12 +75,15 @@ import Wire
         }
         for (key, value) in model { #expect(table.change(of: key) == KeyChange(key: key, value: value)) }
         var written: [Bytes: Bytes?] = [:]
+        var last: Bytes?
         table.encoded().forEach { key, value in
+            if let last { #expect(last < Bytes(copying: key)) }
+            last = Bytes(copying: key)
             written.updateValue(value.map { Bytes(copying: $0) }, forKey: Bytes(copying: key))
         } removingRange: { lower, upper in
             let range = KeyRange(Bytes(copying: lower), Bytes(copying: upper))
-            // Before what was set in it since.
-            #expect(removed.all.contains(range) && !written.keys.contains { !($0 < range.lower) && $0 < range.upper })
+            // Before all that was set.
+            #expect(removed.all.contains(range) && written.isEmpty)
         }
         #expect(written == model)
     }

@@ -27,7 +27,7 @@ final class GroupHost: GroupEnvironment {
     }
 
     var nowMilliseconds: UInt64 { cluster.now }
-    var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.now * 1_000_000 }
+    var wallNanoseconds: UInt64 { 1_700_000_000_000_000_000 + cluster.now * 1_000_000 }
     var classes = ObjectClasses.standard
     /// Runs of clients that are blocklisted by this OSD's map.
     var blocklist: Set<UInt64> { cluster.epochs[Int(epoch.rawValue)].blocklist }

@@ -122,6 +122,20 @@ import Testing
         #expect(verdict)
     }
 
+    /// Such a refusal does not wait for what its client asked for before.
+    @Test func aRefusalOvertakes() {
+        var course = Course()
+        course.write(1)
+        course.history.remove(snap: 1)
+        let second = course.history.begin(client: 0, [.write(0..<1, 2)])
+        course.readIsStale(at: 1)
+        let other = course.history.begin(client: 1, [.read(0..<1)])
+        course.history.end(other, Outcome(values: [1]))
+        course.history.end(second, Outcome())
+        course.read(2)
+        #expect(course.isRight)
+    }
+
     /// When the last version goes with its snapshot, what the removed object knew of snapshots goes too, at some time.
     @Test func onlyWhatNoSnapshotNeedsIsForgotten() {
         for (isRemoved, value): (Bool, UInt64?) in [(true, 5), (true, nil), (false, 5), (false, nil)] {

@@ -207,6 +207,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
             environment.close(entry.session)
             outgoing[osd] = nil
         }
+        // Those who took this OSD for dead have closed what they had opened to it, and that may not have come through.
+        if !isUpInMap { incoming.removeAll() }
         guard isServing else { return }
         var wanted = Set<OSDID>()
         for group in groups {
@@ -368,8 +370,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
     }
 
-    /// How each group that this OSD leads is, in a line for traces and failing tests.
-    public var groupSummaries: [String] { groups.filter(\.isPrimary).map(\.summary) }
+    /// How each group is that this OSD leads or has a copy of, in a line for traces and failing tests.
+    public var groupSummaries: [String] { groups.filter { $0.isPrimary || !$0.info.isEmpty }.map(\.summary) }
 
     /// How the OSD and the groups it leads are.
     public var statistics: OSDStatistics {

@@ -152,6 +152,8 @@ private struct Search {
         var next = from
         next.settled |= 1 << UInt64(index)
         let operation = operations[number]
+        // Refused at the door, whatever its client asked for before: that may still be under way.
+        if operation.outcome?.errno == VersionedObject.stale { return isAboutRemoved(operation) ? next : nil }
         for (other, at) in place where other < number && operations[other].client == operation.client {
             // A read whose answer was lost is done again after a change that came behind it and was kept.
             guard operations[other].steps.contains(where: \.isWrite) else { continue }
@@ -161,7 +163,6 @@ private struct Search {
             next.settled |= 1 << UInt64(at)
         }
         if operation.outcome?.errno == ObjectModel.noSpace { return next }
-        if operation.outcome?.errno == VersionedObject.stale { return isAboutRemoved(operation) ? next : nil }
         let outcome = next.state.apply(operation.steps, operation.scope)
         if let told = operation.outcome, told != outcome { return nil }
         return next

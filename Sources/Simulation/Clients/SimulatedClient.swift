@@ -91,7 +91,7 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
 
     /// Takes a snapshot, or removes one: the newest, the oldest, or one between.
     private func changeSnapshots() {
-        guard cluster.isWorking, snapshotCommand == nil else { return }
+        guard cluster.isWorking, !isReader, snapshotCommand == nil else { return }
         let living = cluster.workload.snapshots.living
         let words = ["osd", "pool", "selfmanaged-snap"]
         if living.count < SnapshotBook.limit, Int.random(in: 0..<5, using: &cluster.random) > living.count {

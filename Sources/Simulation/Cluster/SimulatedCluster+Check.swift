@@ -78,6 +78,7 @@ extension SimulatedCluster {
         run(milliseconds: 3000)
         guard isClean else { return ["the cluster did not stay clean: \(states)"] }
         let names = disks.indices.filter { disks[$0] != nil }
+        let summaries = osds.compactMap { $0?.core }.flatMap { $0.groupSummaries }
         for index in names { killOSD(index) }
         guard let map = try MapLog.open(monitorKeys)?.newestMap(), let pool = map.pools[Self.pool] else {
             return ["the monitor's map has no pool"]
@@ -100,7 +101,10 @@ extension SimulatedCluster {
             for (osd, reader) in readers.sorted(by: { $0.key < $1.key }) {
                 let copy = try reader.copy(of: group, in: range)
                 guard acting.contains(osd) else {
-                    if !copy.isEmpty { problems.append("\(osd) still has \(copy) of \(group)") }
+                    if !copy.isEmpty {
+                        let said = summaries.filter { $0.hasPrefix("\(group) ") }.joined(separator: "; ")
+                        problems.append("\(osd) still has \(copy) of \(group): \(said)")
+                    }
                     continue
                 }
                 if let difference = first.flatMap({ copy.difference(from: $0) }) {

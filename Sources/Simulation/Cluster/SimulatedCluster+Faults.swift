@@ -39,7 +39,7 @@ extension SimulatedCluster {
         case 74..<77: try replaceDisk()
         case 77..<79: try addOSD()
         case 79..<81: try removeOSD()
-        case 81..<83: splitGroups()
+        case 81..<86: splitGroups()
         default: try startEverything(likely: true)
         }
     }

@@ -29,7 +29,7 @@ public final class SimulatedCluster {
     static let monitorEndpoint = Endpoint(host: "127.0.0.1", port: 6789)
     static let pool = PoolID(1)
     /// Groups beyond which they are not split any more.
-    static let mostGroups: UInt32 = 24
+    static let mostGroups: UInt32 = 40
     static func endpoint(of osd: OSDID) -> Endpoint {
         Endpoint(host: "127.0.0.1", port: 6800 + UInt16(osd.rawValue))
     }

@@ -30,13 +30,14 @@ struct StoreWorkload {
             "fill": (.fill, 8), "write_qd32": (.write, 32), "write_qd1": (.write, 1),
             "group_write_qd32": (.groupWrite, 32),
             "group_write_qd1": (.groupWrite, 1), "read_qd32": (.read, 32), "read_qd1": (.read, 1),
-            "write_1m": (.sequentialWrite, 8), "read_1m": (.sequentialRead, 8),
+            "read_hot_qd1": (.read, 1), "write_1m": (.sequentialWrite, 8), "read_1m": (.sequentialRead, 8),
         ]
         guard let (kind, depth) = kinds[name] else { return nil }
         self.name = name
         self.kind = kind
         self.depth = depth
-        self.objects = objects
+        // What is hot fits into the store's cache.
+        self.objects = name == "read_hot_qd1" ? min(objects, 4) : objects
     }
 
     private var isLarge: Bool { kind == .sequentialWrite || kind == .sequentialRead || kind == .fill }
