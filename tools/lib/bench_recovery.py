@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -293,6 +294,8 @@ def main():
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     bench = Bench(args)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         for _ in range(args.rounds):
             for part in (bench.gaps, bench.peering, bench.recovery):
