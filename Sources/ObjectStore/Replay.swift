@@ -57,6 +57,7 @@ struct Replay<Device: BlockDevice, Keys: KeyValueStore> {
         if let last = records.last {
             superblock.nextObject = last.header.nextObject
             superblock.mark = end.lsn - 1
+            // Its flush puts the records on the disk for good, before keys that follow from them may get there.
             try writeSuperblock()
         }
         let holes = try applyKeys(of: records)

@@ -13,9 +13,6 @@ extension PlacementGroup {
     /// True when the copy has something that is not cut for `pg_num` groups yet.
     public func mustSplit(into groupCount: UInt32) -> Bool { !info.isEmpty && info.groupCount < groupCount }
 
-    /// The intervals of this group so far: those of a group that splits off with the epoch that comes next are the same.
-    public var history: IntervalHistory { intervals }
-
     /// Gives the groups that split off what is theirs; to be called before the epoch's `advance`.
     ///
     /// On disk it is done with the last transaction, which changes this group. A crash before that leaves it to be done again.

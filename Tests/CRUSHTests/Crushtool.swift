@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import Testing
 import Wire
@@ -79,14 +80,17 @@ final class Crushtool {
     /// The status that the process ends with. Ends it after a minute: a crushtool that crashes may hang in its own handler.
     private func wait(_ pid: pid_t) throws -> Int32 {
         var status: Int32 = 0
-        for _ in 0..<60_000 {
-            let ended = waitpid(pid, &status, WNOHANG)
-            if ended == pid { return status }
-            guard ended == 0 || errno == EINTR else { throw Failure(description: "waitpid: \(errno)") }
-            usleep(1000)
+        let ended = DispatchSemaphore(value: 0)
+        DispatchQueue(label: "crushtool").async {
+            // The process stays to be waited for.
+            var info = siginfo_t()
+            while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0, errno == EINTR {}
+            ended.signal()
         }
-        kill(pid, SIGKILL)
-        waitpid(pid, &status, 0)
+        if ended.wait(timeout: .now() + 60) == .timedOut { kill(pid, SIGKILL) }
+        while waitpid(pid, &status, 0) != pid {
+            guard errno == EINTR else { throw Failure(description: "waitpid: \(errno)") }
+        }
         return status
     }
 

@@ -73,9 +73,10 @@ struct Party {
 
     /// Waits until it holds, at most ten seconds.
     func wait(_ condition: @escaping @Sendable (CountingOwner) -> Bool) async throws -> Bool {
-        for _ in 0..<2000 {
+        let end = ContinuousClock.now + .seconds(10)
+        while ContinuousClock.now < end {
             if try await run(condition) { return true }
-            try await Task.sleep(for: .milliseconds(5))
+            await Task.yield()
         }
         return false
     }

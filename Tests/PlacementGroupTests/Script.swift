@@ -23,6 +23,21 @@ final class Script {
         drain()
     }
 
+    /// A group that serves with osd.3 in the place of osd.2 and with "x" written, which osd.3 lacks: nothing passes between it
+    /// and the primary.
+    static func withSuccessorThatLacksObjects() -> Script {
+        let script = Script(osds: 4)
+        script.write("x")
+        script.drain()
+        script.place([0, 1, 3])
+        script.drain {
+            script.primary.phase == .active && script.primary.intervals.current.acting.contains(OSDID(3))
+        }
+        script.held = [[0, 3], [3, 0]]
+        script.drain()
+        return script
+    }
+
     var group: PGID { cluster.groups[0] }
     /// Objects of the group.
     var objects: [ObjectID] { cluster.objects.filter { cluster.pool.group(ofHash: $0.hash) == group } }

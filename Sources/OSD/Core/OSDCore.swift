@@ -183,8 +183,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
         for seed in count..<pool.groupCount {
             let whole = Pool.stableModulo(seed, count)
             guard let slot = slots[PGID(pool: pool.id, seed: whole)] else { continue }
-            let history = groups[Int(slot.index)].history
-            parts[whole, default: []].append(addGroup(PGID(pool: pool.id, seed: seed), pool, history))
+            // What came before is the same for all that come out of the split.
+            let intervals = groups[Int(slot.index)].intervals
+            parts[whole, default: []].append(addGroup(PGID(pool: pool.id, seed: seed), pool, intervals))
         }
         for seed in 0..<count {
             guard let slot = slots[PGID(pool: pool.id, seed: seed)] else { continue }

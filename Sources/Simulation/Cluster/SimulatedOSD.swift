@@ -97,7 +97,9 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var times: OSDTimes { OSDTimes() }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
-        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan, tuning.part) = (120, 60, 200, 1, 16384)
+        // Clients are cut off for up to 15 s: what is forgotten by then is done a second time when they send it again.
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 2000, 1)
+        tuning.part = 16384
         (tuning.scrubObjects, tuning.scrubInterval, tuning.deepScrubInterval) = (2, 4, 12)
         return tuning
     }

@@ -97,15 +97,7 @@ import Wire
     }
 
     @Test func omission10IntervalsAreKeptUntilTheGroupIsClean() {
-        let script = Script(osds: 4)
-        script.write("x")
-        script.drain()
-        script.place([0, 1, 3])
-        script.drain {
-            script.primary.phase == .active && script.primary.intervals.current.acting.contains(OSDID(3))
-        }
-        script.held = [[0, 3], [3, 0]]
-        script.drain()
+        let script = Script.withSuccessorThatLacksObjects()
         // It serves, and has not brought the new member what it lacks.
         #expect(script.primary.phase == .active && !script.isClean, script.summary)
         #expect(script.member(0).intervals.past.contains { $0.acting.contains(OSDID(2)) })

@@ -78,15 +78,7 @@ import Wire
 
     /// Also when another has taken its place already, and lacks objects still.
     @Test func omission09AStrayStaysWhileItsSuccessorLacksObjects() {
-        let script = Script(osds: 4)
-        script.write("x")
-        script.drain()
-        script.place([0, 1, 3])
-        script.drain {
-            script.primary.phase == .active && script.primary.intervals.current.acting.contains(OSDID(3))
-        }
-        script.held = [[0, 3], [3, 0]]
-        script.drain()
+        let script = Script.withSuccessorThatLacksObjects()
         #expect(script.placement.acting == [OSDID(0), OSDID(1), OSDID(3)] && !script.isClean, script.summary)
         #expect(script.read(2) == "x" && !script.member(2).info.isEmpty)
         script.held = []

@@ -83,7 +83,9 @@ enum PoolCommands {
     ) throws(CommandFailure) {
         guard wanted >= count else {
             throw CommandFailure(
-                EOPNOTSUPP, "\(variable) of pool '\(pool)' is \(count) and cannot be lowered: groups are not merged yet"
+                EOPNOTSUPP,
+                "\(variable) of pool '\(pool)' is \(count) and cannot be lowered: groups are not merged yet; "
+                    + "create a pool with fewer and copy what is in this one"
             )
         }
         count = wanted
