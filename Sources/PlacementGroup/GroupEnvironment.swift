@@ -152,8 +152,12 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case backfillResumed
     /// A member became complete by backfill.
     case backfillFinished
-    /// A write beyond the backfill went to a member as a log entry alone.
+    /// A write of what a member lacks went to it as a log entry alone.
     case loggedOnly
+    /// A write had to wait behind such an entry, which the member must not have before others have the data.
+    case withheldInOrder
+    /// An object was written to where it had been sent to a member already.
+    case writtenWhileSent
     /// Another acting set than the up set was asked for.
     case actingRequested
     /// A copy outside the sets was removed after the group was clean.

@@ -68,26 +68,65 @@ extension PlacementGroup {
         Version(epoch: interval, counter: info.lastUpdate.counter + 1 + UInt64(others))
     }
 
-    /// While members are given what they lack: those that do not have the objects yet get the log entries alone.
+    /// While members are given what they lack: those that do not have the objects yet get the log entries alone. A complete
+    /// copy gets them when those who take the data have it on disk, and what follows after that: its log may be the history
+    /// of the next interval, and must not name what was nowhere.
     private func replicatePartly(_ message: GroupMessage, _ entries: [LogEntry]) {
+        for key in pushes.keys where entries.contains(where: { $0.object == key.object }) {
+            pushes[key]?.changed(by: message.body.operations, on: key.object)
+        }
+        let last = writes.count - 1
         var whole: [OSDID] = []
         for index in members.indices where members[index].osd != me {
             let osd = members[index].osd
-            if takesData(members[index], of: entries) {
-                whole.append(osd)
-            } else {
+            let takesData = takesData(members[index], of: entries)
+            if !takesData {
                 environment.occurred(.loggedOnly)
-                writes[writes.count - 1].loggedOnly.append(osd)
+                writes[last].loggedOnly.append(osd)
                 for entry in entries where entry.kind != .error { noteLacking(entry, by: index) }
+            }
+            if members[index].withheld != nil {
+                environment.occurred(.withheldInOrder)
+            } else if takesData {
+                whole.append(osd)
+            } else if members[index].position == .complete {
+                members[index].withheld = writes[last].version
+            } else {
                 send(message.body.withoutOperations, to: osd)
             }
         }
         if !whole.isEmpty { environment.send(message, to: whole) }
     }
 
+    /// Sends what was withheld from members until others have the data.
+    private func sendWithheld() {
+        for index in members.indices {
+            guard let first = members[index].withheld else { continue }
+            let osd = members[index].osd
+            members[index].withheld = nil
+            for write in writes where write.version >= first {
+                guard write.loggedOnly.contains(osd) else {
+                    environment.send(write.message, to: osd)
+                    continue
+                }
+                guard isHeld(write) else {
+                    members[index].withheld = write.version
+                    break
+                }
+                send(write.message.body.withoutOperations, to: osd)
+            }
+        }
+    }
+
+    /// True when all who were sent the data of a write have it on disk.
+    private func isHeld(_ write: PendingWrite) -> Bool {
+        members.allSatisfy { $0.committed >= write.version || write.loggedOnly.contains($0.osd) }
+    }
+
     /// What a member does not get of a write, it has to be sent: by its log, or with the window that it is filled by.
     private func noteLacking(_ entry: LogEntry, by index: Int) {
         let object = entry.object
+        if recovery.unfound.remove(object) != nil { recovery.queue.append(object) }
         if members[index].position.covers(object) {
             if entry.kind == .delete {
                 members[index].missing[object] = nil
@@ -141,6 +180,7 @@ extension PlacementGroup {
         for entry in entries where entry.kind != .error && info.lastBackfill.covers(entry.object) {
             let object = entry.object
             if entry.kind == .delete {
+                arriving.remove(object)
                 transaction.operations += removalFromIndex(of: object)
                 transaction.operations.append(.remove(object))
                 transaction.operations += noLongerMissing(object)
@@ -237,6 +277,7 @@ extension PlacementGroup {
         // What was never ordered cannot have been committed: such a word is nobody's to believe.
         guard version > members[index].committed, version <= info.lastUpdate else { return }
         members[index].committed = version
+        if recovery.isWorking { sendWithheld() }
         completeWrites()
     }
 
@@ -264,6 +305,7 @@ extension PlacementGroup {
     func resendWrites(to osd: OSDID) {
         guard let member = members.first(where: { $0.osd == osd }) else { return }
         for write in writes where write.version > member.committed {
+            if let withheld = member.withheld, write.version >= withheld { break }
             if write.loggedOnly.contains(osd) {
                 send(write.message.body.withoutOperations, to: osd)
             } else {
@@ -274,6 +316,14 @@ extension PlacementGroup {
 }
 
 extension GroupMessage.Body {
+    /// What a write does.
+    fileprivate var operations: [Transaction.Operation] {
+        switch self {
+        case .replicate(_, let transaction, _), .replicateTogether(_, let transaction, _): transaction.operations
+        default: preconditionFailure("\(self) is no write")
+        }
+    }
+
     /// The log entries of a write alone.
     fileprivate var withoutOperations: GroupMessage.Body {
         switch self {
@@ -288,7 +338,7 @@ extension GroupMessage.Body {
 
 extension Transaction.Operation {
     /// The object that it changes; nil for a group's own keys.
-    fileprivate var object: ObjectID? {
+    var object: ObjectID? {
         switch self {
         case .touch(let object), .write(let object, _, _), .zero(let object, _, _), .truncate(let object, _),
             .remove(let object), .setAttribute(let object, _, _), .removeAttribute(let object, _),

@@ -102,4 +102,7 @@ extension PlacementGroup {
 
     /// True while the members' copies of a window are compared.
     package var isComparing: Bool { scrub.window?.hasBegun == true }
+
+    /// True while parts of an object are still to be sent.
+    package func pushesUnderway(of object: ObjectID) -> Bool { pushes.keys.contains { $0.object == object } }
 }

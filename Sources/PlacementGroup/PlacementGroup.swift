@@ -58,6 +58,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var nextNotification: UInt64 = 0
     /// Objects being sent to other members.
     var pushes: [PushKey: OutgoingPush] = [:]
+    /// Transfers that pause, by numbers that the environment was given.
+    var paused: [UInt32: PausedTransfer] = [:]
     /// Objects of which the first part has been stored, and not yet the last.
     var arriving: Set<ObjectID> = []
     /// Until when reads may be answered, as far as was asked for.
@@ -178,6 +180,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         var position: BackfillPosition
         /// What it lacks by its log; this member's own is the group's.
         var missing: MissingSet
+        /// The first write that it was not told of yet: it gets the entry alone, when others have the data on disk.
+        var withheld: Version?
     }
 
     var me: OSDID { environment.osd }
@@ -274,7 +278,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             committedThrough = info.lastUpdate
             primary == me ? activationStored(by: me) : send(.activated, to: primary)
         case .partStored(let object, let storedIn, let from):
-            if storedIn == interval { send(.partStored(object), to: from) }
+            if storedIn == interval { tellStored(object, to: from) }
         case .objectStored(let object, let version, let storedIn, let from):
             guard storedIn == interval else { break }
             isPrimary ? pullStored(object, version) : send(.pushed(object, version), to: from)

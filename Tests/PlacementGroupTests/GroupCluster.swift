@@ -77,7 +77,7 @@ final class GroupHost: GroupEnvironment {
     }
     var tuning: GroupTuning {
         var tuning = GroupTuning()
-        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (10, 4, 24, 2)
+        (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (16, 8, 24, 2)
         tuning.scrubObjects = 3
         if cluster.sendsParts { tuning.part = 3 } else { tuning.scan = 1 }
         return tuning
@@ -398,14 +398,19 @@ final class GroupCluster {
         let steps: [ObjectOperation] =
             isRemoval
             ? [.create(exclusive: false), .remove]
-            : isWrite
-                ? [.writeFull(data: .encoding { $0.writeU64(number) })] + metadata(number)
-                : [.read(offset: 0, length: 8)]
+            : isWrite ? write(number) : [.read(offset: 0, length: 8)]
         let request = OperationRequest(
             id: RequestID(client: 1, number: number), epoch: clientEpoch, group: pool.group(ofHash: object.hash),
             object: object, steps: steps)
         pending[object] = Operation(request: request, isWrite: isWrite, value: isRemoval ? 0 : number)
         send(request)
+    }
+
+    /// Every object has the eight bytes of the last number; some are written over, not anew, as while they are sent.
+    private func write(_ number: UInt64) -> [ObjectOperation] {
+        let data = Bytes.encoding { $0.writeU64(number) }
+        if !writesMetadata, random.chance(50) { return [.write(offset: 0, data: data)] }
+        return [.writeFull(data: data)] + metadata(number)
     }
 
     private func handleReplies() {
