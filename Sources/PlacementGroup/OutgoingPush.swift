@@ -19,6 +19,8 @@ struct OutgoingPush {
     var omapDigest: UInt32 = 0
     var isFirst = true
     var stage = Stage.sending
+    /// Parts sent of which the member has not said that it has them.
+    var unanswered = 0
     /// When the last part was sent.
     var sentAt: UInt64 = 0
     /// True when the object does not change any more.

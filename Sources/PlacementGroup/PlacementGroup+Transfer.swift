@@ -156,20 +156,33 @@ extension PlacementGroup {
             return
         }
         push.stage = .awaitingWord
+        push.unanswered += 1
         pushes[key] = push
-        // Clients wait for what is left, and it is little.
-        if push.isLocked, push.offset >= push.size, !push.isThrough { continuePush(key) }
+        if mayGoOn(key, push) { continuePush(key) }
+    }
+
+    /// True when clients wait for the object, as far as this member knows.
+    private func isUrgent(_ key: PushKey, _ push: OutgoingPush) -> Bool {
+        push.isLocked || (recovery.underway[key.object]?.isUrgent ?? true)
+    }
+
+    /// True when the next part need not wait for the word about the last.
+    private func mayGoOn(_ key: PushKey, _ push: OutgoingPush) -> Bool {
+        push.unanswered < (isUrgent(key, push) || environment.isQuiet ? GroupLimits.partsInFlight : 1)
     }
 
     /// The member has stored a part: the next follows, after a pause when clients need the time and nobody waits for it.
     private func partStored(_ key: PushKey) {
         // A word about a push that was begun anew meanwhile only makes this one go on a little early.
-        guard let push = pushes[key], push.stage == .awaitingWord else { return }
-        let isUrgent = push.isLocked || (recovery.underway[key.object]?.isUrgent ?? true)
-        if !isUrgent, environment.pausePush(push.serial, for: slot, took: environment.nowMilliseconds - push.sentAt) {
+        guard var push = pushes[key], push.unanswered > 0 else { return }
+        push.unanswered -= 1
+        pushes[key] = push
+        guard push.stage == .awaitingWord else { return }
+        let took = environment.nowMilliseconds - push.sentAt
+        if !isUrgent(key, push), environment.pausePush(push.serial, for: slot, took: took) {
             pushes[key]?.stage = .paused
             paused[push.serial] = .push(key)
-        } else {
+        } else if mayGoOn(key, push) {
             continuePush(key)
         }
     }

@@ -68,6 +68,7 @@ final class GroupHost: GroupEnvironment {
     func endRecovery() { recoveries -= 1 }
     var recoveredObjects = 0
     func recovered(bytes: UInt64) { recoveredObjects += 1 }
+    var isQuiet: Bool { cluster.random.chance(50) }
     /// Pushes that pause.
     var paused: [(number: UInt32, group: GroupSlot)] = []
     func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool {

@@ -114,7 +114,9 @@ extension OSDCore {
     public func beginRecovery(for group: GroupSlot) -> Bool { turns.begin(group) }
     public func endRecovery() { turns.end() }
 
-    /// Under load recovery gets about a fifth of the time, however long its parts take.
+    public var isQuiet: Bool { !turns.isBusy }
+
+    /// Under load recovery gets its share of the time, however long its parts take.
     public func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool {
         guard turns.isBusy else { return false }
         let pause = min(max(took, 1) * OSDLimits.pausePerPart, OSDLimits.longestPause)

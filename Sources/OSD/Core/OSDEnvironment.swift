@@ -86,7 +86,7 @@ public enum OSDLimits {
     /// Objects that are brought back at a time while clients are quiet, and while they are not.
     public static let recoveries = (idle: 16, busy: 2)
     /// How many times as long as a part took the next one waits, while clients are not quiet.
-    public static let pausePerPart: UInt64 = 4
+    public static let pausePerPart: UInt64 = 7
     /// Milliseconds that it waits at most.
     public static let longestPause: UInt64 = 200
     /// Client operations a second from which on clients are not quiet.

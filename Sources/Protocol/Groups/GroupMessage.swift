@@ -187,6 +187,8 @@ public enum GroupLimits {
     public static let missingObjects = 8192
     /// Bytes of data in one part of an object: few enough that what clients wait for is not long behind one.
     public static let partSize = 512 << 10
+    /// Parts of an object on their way while clients are quiet, or wait for it; otherwise each waits for the one before.
+    public static let partsInFlight = 4
     /// Places that were written to while an object was sent; more of them are sent again as one.
     public static let rewrittenRanges = 64
     /// Omap entries in one part of an object.
