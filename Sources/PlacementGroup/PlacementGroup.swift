@@ -41,6 +41,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var recovery = Recovery()
     /// Writes that some member has not committed, in version order.
     var writes: Deque<PendingWrite> = []
+    /// How far the log went when, for the age of those writes.
+    var writeMarks: Deque<WriteMark> = []
     /// Those who take part in writes: the acting set in its order, then members that are being filled.
     var members: [Member] = []
     /// The members but this one.

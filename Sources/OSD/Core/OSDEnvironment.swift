@@ -91,6 +91,10 @@ public enum OSDLimits {
     public static let longestPause: UInt64 = 200
     /// Client operations a second from which on clients are not quiet.
     public static let busyOperations = 20
+    /// Milliseconds that a peer's answers to heartbeats take when the monitor is told: Ceph's default, a twentieth of its grace.
+    public static let slowPing: Double = 1000
+    /// Milliseconds after which a write that some member has not committed counts as slow, as in Ceph.
+    public static let slowWrite: UInt64 = 30_000
     /// Milliseconds between two looks of the groups at what may have been lost.
     public static let groupTick: UInt64 = 1000
     /// Seconds that a new OSD looks for a monitor before it gives up; a busy machine takes its time to start one.
