@@ -305,6 +305,7 @@ extension PlacementGroup {
         if !inspect(object) {
             environment.occurred(.unfound)
             recovery.unfound.insert(object)
+            wake(object.head)
         }
         continueRecovery()
     }
@@ -349,6 +350,7 @@ extension PlacementGroup {
 
     /// All members have everything.
     private func recoveryDone() {
+        precondition(members.allSatisfy { $0.withheld == nil }, "group \(id) withholds writes from whole members: \(summary)")
         recovery.isWorking = false
         startTally()
         chooseAgain()
