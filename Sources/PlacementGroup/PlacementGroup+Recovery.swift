@@ -350,7 +350,8 @@ extension PlacementGroup {
 
     /// All members have everything.
     private func recoveryDone() {
-        precondition(members.allSatisfy { $0.withheld == nil }, "group \(id) withholds writes from whole members: \(summary)")
+        precondition(
+            members.allSatisfy { $0.withheld == nil }, "group \(id) withholds writes from whole members: \(summary)")
         recovery.isWorking = false
         startTally()
         chooseAgain()
