@@ -72,6 +72,11 @@ public protocol GroupEnvironment: AnyObject {
     /// `recoveryMayGoOn` follows.
     func beginRecovery(for group: GroupSlot) -> Bool
     func endRecovery()
+    /// True while clients ask so little that recovery need not leave them anything.
+    var isQuiet: Bool { get }
+    /// True when a push that is not urgent must wait before its next part, so that clients keep their share: the group's
+    /// `pushMayGoOn` follows with the same number. `took` is how long the last part took, in milliseconds.
+    func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool
     /// A copy of an object was brought back.
     func recovered(bytes: UInt64)
     /// Something rare has happened: counted by tests.
@@ -151,8 +156,12 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case backfillResumed
     /// A member became complete by backfill.
     case backfillFinished
-    /// A write beyond the backfill went to a member as a log entry alone.
+    /// A write of what a member lacks went to it as a log entry alone.
     case loggedOnly
+    /// A write had to wait behind such an entry, which the member must not have before others have the data.
+    case withheldInOrder
+    /// An object was written to where it had been sent to a member already.
+    case writtenWhileSent
     /// Another acting set than the up set was asked for.
     case actingRequested
     /// A copy outside the sets was removed after the group was clean.

@@ -235,7 +235,11 @@ extension PlacementGroup {
         }
         if let fill = recovery.fill, fill.isTooFull { send(.reserve, to: fill.target) }
         if isClean, info.historyLastEpochClean < interval { becomeClean() }
-        if isPrimary { scrubTick() }
+        if isPrimary {
+            scrubTick()
+            markWrites()
+            if recovery.isWorking { continueRecovery() }
+        }
         continueTrimming()
     }
 }

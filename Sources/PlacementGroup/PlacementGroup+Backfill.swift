@@ -2,8 +2,8 @@ import Protocol
 import Wire
 
 /// The filling of a copy whose log does not reach back to the authoritative one: the objects of both are walked in storage
-/// order and compared by version, a window at a time. Writes go on beside it: up to the window the member takes them like any
-/// other; beyond it, it logs them; in it, those on objects that are being sent wait.
+/// order and compared by version, a window at a time. Writes go on beside it: what the member has, it changes like any other;
+/// of what is to be sent, or lies beyond the window, it logs the change; only writes on objects that are on their way wait.
 struct Fill {
     enum Stage { case waitingHere, waitingThere, running, storing }
 
@@ -21,10 +21,15 @@ struct Fill {
     var pending: Set<ObjectID> = []
 
     /// True when the member has the object, or has it not, as the primary does.
-    func covers(_ object: ObjectID) -> Bool {
+    func has(_ object: ObjectID) -> Bool {
         if let cursor, object <= cursor { return true }
-        guard isOpen else { return false }
-        return boundary.map { object <= $0 } ?? true
+        return reaches(object) && !pending.contains(object)
+    }
+
+    /// True when the object is in the window.
+    func reaches(_ object: ObjectID) -> Bool {
+        if let cursor, object <= cursor { return false }
+        return isOpen && (boundary.map { object <= $0 } ?? true)
     }
 }
 

@@ -13,8 +13,11 @@ struct Recovery {
     /// Objects to bring back, in order; one that is done already is passed over.
     var queue: Deque<ObjectID> = []
     var underway: [ObjectID: Work] = [:]
-    /// Objects that are written to: they begin when that is done.
-    var delayed: Set<ObjectID> = []
+    /// Versions of objects that are written to: they begin when that is done. True for those that count against the OSD's
+    /// bound.
+    var delayed: [ObjectID: Bool] = [:]
+    /// Objects that are sent, but for the last part, which goes when the writes under way are done.
+    var locking: Set<ObjectID> = []
     /// Objects that nobody who can be asked has.
     var unfound: Set<ObjectID> = []
     /// Who could not send an object.
@@ -33,6 +36,12 @@ struct Recovery {
         var pushing: Set<OSDID> = []
         /// True when it counts against the OSD's bound.
         var isCounted = false
+        /// True when a client waits for it.
+        var isUrgent = false
+        /// True when it must not change until the members have it.
+        var isLocked = false
+        /// When the part that is awaited was asked for.
+        var partAsked: UInt64 = 0
     }
 
     func mayConcern(_ osd: OSDID) -> Bool { underway.values.contains { $0.source == osd } }
@@ -56,6 +65,8 @@ extension PlacementGroup {
     /// Ends what was under way, with the interval.
     func leaveRecovery() {
         for work in recovery.underway.values where work.isCounted { environment.endRecovery() }
+        for isCounted in recovery.delayed.values where isCounted { environment.endRecovery() }
+        paused.removeAll()
         environment.releaseTurn(.filling, for: slot)
         recovery = Recovery()
         pushes.removeAll()
@@ -70,7 +81,7 @@ extension PlacementGroup {
     func continueRecovery() {
         guard isActivated, recovery.isWorking else { return }
         while recovery.underway.count < GroupLimits.recoveriesInFlight, let object = recovery.queue.first {
-            guard isLacking(object), recovery.underway[object] == nil else {
+            guard isLacking(object), recovery.underway[object] == nil, recovery.delayed[object] == nil else {
                 recovery.queue.removeFirst()
                 continue
             }
@@ -78,7 +89,9 @@ extension PlacementGroup {
             recovery.queue.removeFirst()
             bringBack(object, isCounted: true)
         }
-        guard recovery.queue.isEmpty, recovery.underway.isEmpty, recovery.lackingObjects.isEmpty else { return }
+        guard recovery.queue.isEmpty, recovery.underway.isEmpty, recovery.delayed.isEmpty,
+            recovery.lackingObjects.isEmpty
+        else { return }
         if recovery.fill == nil {
             guard let target = recovery.targets.first else { return recoveryDone() }
             recovery.targets.removeFirst()
@@ -89,6 +102,50 @@ extension PlacementGroup {
     /// True when some member has to be sent the object, so that it must not change meanwhile.
     func isLacking(_ object: ObjectID) -> Bool {
         recovery.lackingObjects.contains(object) || recovery.fill?.pending.contains(object) == true
+    }
+
+    /// True when versions of the object are being written.
+    func isWritten(_ object: ObjectID) -> Bool { activities[object.head].map { $0.writers > 0 } ?? false }
+
+    /// True when a write must wait for its object. Members that lack it get the log entry alone while it is not on its way, and
+    /// until the last part of it is, if enough have it: the write is as safe as in a group that has only those.
+    private func mustWait(_ request: OperationRequest) -> Bool {
+        let object = request.object
+        if missing[object] != nil || awaitsWrites(of: object) { return true }
+        guard isLacking(object) else { return false }
+        if let work = recovery.underway[object], work.source != nil || work.isLocked || !isPlain(request) {
+            return true
+        }
+        // With each clone that is made a member lacks more, and what it lacks must fit a message.
+        return !isHeldWidely(object)
+            || recovery.lackingObjects.count + GroupLimits.entriesTogether > GroupLimits.missingObjects
+    }
+
+    /// True when a version of the object goes on its way, or the last part of one, when the writes under way are done: no more
+    /// of them may begin, or that would never be.
+    private func awaitsWrites(of object: ObjectID) -> Bool {
+        if recovery.delayed.isEmpty, recovery.locking.isEmpty { return false }
+        return recovery.delayed.keys.contains { $0.isSameObject(as: object) }
+            || recovery.locking.contains { $0.isSameObject(as: object) }
+    }
+
+    /// True when a request does no more than write data of an object that is there: that can be sent again.
+    private func isPlain(_ request: OperationRequest) -> Bool {
+        let isData = request.steps.allSatisfy { step in
+            switch step {
+            case .write, .writeSame, .zero: true
+            default: false
+            }
+        }
+        return isData
+            && (request.context.isNone || request.context.sequence <= snapSet(of: request.object).sequence)
+    }
+
+    /// True when as many members of the acting set have the object as the group needs to serve.
+    private func isHeldWidely(_ object: ObjectID) -> Bool {
+        guard recovery.lackingObjects.contains(object) else { return true }
+        let holders = members.count { $0.position == .complete && $0.missing[object] == nil && acting.contains($0.osd) }
+        return holders >= Int(intervals.current.minSize)
     }
 
     /// True while requests may have to wait for objects on their way, or for what is compared.
@@ -112,7 +169,7 @@ extension PlacementGroup {
             if missing[object] != nil { return object }
             return version(needed: request).flatMap { missing[$0] != nil ? $0 : nil }
         }
-        if isLacking(object) { return object }
+        if mustWait(request) { return object }
         return version(needed: request).flatMap { isLacking($0) ? $0 : nil }
     }
 
@@ -120,15 +177,23 @@ extension PlacementGroup {
     func expedite(_ request: OperationRequest) {
         guard let object = whatBlocks(request) else { return environment.occurred(.waitedForScrub) }
         environment.occurred(.waitedForObject)
-        guard recovery.underway[object] == nil, !recovery.unfound.contains(object) else { return }
-        bringBack(object, isCounted: false)
+        guard recovery.underway[object] == nil else { return hurry(object) }
+        if awaitsWrites(of: object) { return }
+        if !recovery.unfound.contains(object) { bringBack(object, isCounted: false) }
     }
 
     /// The writes that the recovery of an object, or of its clones, waited for are done.
     func resume(_ head: ObjectID) {
-        for object in recovery.delayed.filter({ $0.isSameObject(as: head) }).sorted()
-        where recovery.underway[object] == nil {
-            bringBack(object, isCounted: false)
+        for object in recovery.locking.filter({ $0.isSameObject(as: head) }).sorted() {
+            recovery.locking.remove(object)
+            for key in pushes.keys.filter({ $0.object == object }).sorted(by: { $0.target < $1.target })
+            where pushes[key]?.stage == .awaitingLock {
+                continuePush(key)
+            }
+        }
+        for object in recovery.delayed.keys.filter({ $0.isSameObject(as: head) }).sorted() {
+            let isCounted = recovery.delayed.removeValue(forKey: object) ?? false
+            bringBack(object, isCounted: isCounted)
         }
     }
 
@@ -136,12 +201,12 @@ extension PlacementGroup {
     private func bringBack(_ object: ObjectID, isCounted: Bool) {
         var work = Recovery.Work()
         work.isCounted = isCounted
-        if let activity = activities[object.head], activity.writers > 0 {
-            recovery.delayed.insert(object)
-            if isCounted { environment.endRecovery() }
+        work.isUrgent = !isCounted
+        if missing[object] != nil, isWritten(object) {
+            let wasCounted = recovery.delayed.updateValue(isCounted, forKey: object) ?? false
+            if wasCounted { environment.endRecovery() }
             return
         }
-        recovery.delayed.remove(object)
         if let lacking = missing[object] {
             guard let source = source(of: object) else {
                 environment.occurred(.unfound)
@@ -151,6 +216,7 @@ extension PlacementGroup {
                 return
             }
             work.source = source
+            work.partAsked = environment.nowMilliseconds
             recovery.underway[object] = work
             send(.pull(object, need: lacking.need), to: source)
             return
@@ -184,6 +250,7 @@ extension PlacementGroup {
     /// The object is where it has to be, or is to go on from here to those that lack it.
     private func objectDone(_ object: ObjectID) {
         guard let work = recovery.underway.removeValue(forKey: object) else { return }
+        recovery.locking.remove(object)
         let isFilling = recovery.fill?.pending.contains(object) == true
         if missing[object] != nil || isFilling || members.contains(where: { $0.missing[object] != nil }) {
             return bringBack(object, isCounted: work.isCounted)
@@ -216,7 +283,10 @@ extension PlacementGroup {
 
     /// A member has stored an object that this one sent.
     func pushStored(_ object: ObjectID, _ version: Version, by osd: OSDID) {
-        guard isActivated, recovery.underway[object]?.pushing.remove(osd) != nil else { return }
+        // The word may be about a push from before the session was lost, and another one is on its way.
+        guard isActivated, pushes[PushKey(target: osd, object: object)] == nil, version == self.version(of: object),
+            recovery.underway[object]?.pushing.remove(osd) != nil
+        else { return }
         if let index = members.firstIndex(where: { $0.osd == osd }) { members[index].missing[object] = nil }
         environment.recovered(bytes: environment.size(of: object) ?? 0)
         if !scrub.inconsistent.isEmpty { copyReplaced(object, on: osd) }
@@ -230,10 +300,12 @@ extension PlacementGroup {
             return
         }
         for osd in work.pushing { pushes[PushKey(target: osd, object: object)] = nil }
+        recovery.locking.remove(object)
         if work.isCounted { environment.endRecovery() }
         if !inspect(object) {
             environment.occurred(.unfound)
             recovery.unfound.insert(object)
+            wake(object.head)
         }
         continueRecovery()
     }
@@ -278,6 +350,8 @@ extension PlacementGroup {
 
     /// All members have everything.
     private func recoveryDone() {
+        precondition(
+            members.allSatisfy { $0.withheld == nil }, "group \(id) withholds writes from whole members: \(summary)")
         recovery.isWorking = false
         startTally()
         chooseAgain()

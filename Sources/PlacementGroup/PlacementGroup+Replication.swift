@@ -46,7 +46,7 @@ extension PlacementGroup {
                 errno: errno, message: message))
         activities[request.object, default: ObjectActivity()].writers += 1
         if recovery.isWorking {
-            replicatePartly(message, of: entry.object)
+            replicatePartly(message, earlier + [entry])
         } else {
             environment.send(message, to: others)
         }
@@ -69,25 +69,87 @@ extension PlacementGroup {
         Version(epoch: interval, counter: info.lastUpdate.counter + 1 + UInt64(others))
     }
 
-    /// While members are being filled: those that do not have the object yet get the log entry alone.
-    private func replicatePartly(_ message: GroupMessage, of object: ObjectID) {
+    /// While members are given what they lack: those that do not have the objects yet get the log entries alone. A complete
+    /// copy gets them when those who take the data have it on disk, and what follows after that: its log may be the history
+    /// of the next interval, and must not name what was nowhere.
+    private func replicatePartly(_ message: GroupMessage, _ entries: [LogEntry]) {
+        for key in pushes.keys where entries.contains(where: { $0.object == key.object }) {
+            pushes[key]?.changed(by: message.body.operations, on: key.object)
+        }
+        let last = writes.count - 1
         var whole: [OSDID] = []
-        for member in members where member.osd != me {
-            if takesData(member, of: object) {
-                whole.append(member.osd)
-            } else {
+        for index in members.indices where members[index].osd != me {
+            let osd = members[index].osd
+            let takesData = takesData(members[index], of: entries)
+            if !takesData {
                 environment.occurred(.loggedOnly)
-                writes[writes.count - 1].loggedOnly.append(member.osd)
-                send(message.body.withoutOperations, to: member.osd)
+                writes[last].loggedOnly.append(osd)
+                for entry in entries where entry.kind != .error { noteLacking(entry, by: index) }
+            }
+            if members[index].withheld != nil {
+                environment.occurred(.withheldInOrder)
+            } else if takesData {
+                whole.append(osd)
+            } else if members[index].position == .complete {
+                members[index].withheld = writes[last].version
+            } else {
+                send(message.body.withoutOperations, to: osd)
             }
         }
         if !whole.isEmpty { environment.send(message, to: whole) }
     }
 
-    /// True when the member has the object as this one does, so that it can change it.
-    private func takesData(_ member: Member, of object: ObjectID) -> Bool {
-        member.position.covers(object)
-            || (recovery.fill.map { $0.target == member.osd && $0.covers(object) } ?? false)
+    /// Sends what was withheld from members until others have the data.
+    private func sendWithheld() {
+        for index in members.indices {
+            guard let first = members[index].withheld else { continue }
+            let osd = members[index].osd
+            members[index].withheld = nil
+            for write in writes where write.version >= first {
+                guard write.loggedOnly.contains(osd) else {
+                    environment.send(write.message, to: osd)
+                    continue
+                }
+                guard isHeld(write) else {
+                    members[index].withheld = write.version
+                    break
+                }
+                send(write.message.body.withoutOperations, to: osd)
+            }
+        }
+    }
+
+    /// True when all who were sent the data of a write have it on disk.
+    private func isHeld(_ write: PendingWrite) -> Bool {
+        members.allSatisfy { $0.committed >= write.version || write.loggedOnly.contains($0.osd) }
+    }
+
+    /// What a member does not get of a write, it has to be sent: by its log, or with the window that it is filled by.
+    private func noteLacking(_ entry: LogEntry, by index: Int) {
+        let object = entry.object
+        if recovery.unfound.remove(object) != nil { recovery.queue.append(object) }
+        if members[index].position.covers(object) {
+            if entry.kind == .delete {
+                members[index].missing[object] = nil
+            } else {
+                let have = members[index].missing[object]?.have ?? entry.prior
+                members[index].missing[object] = MissingObject(object: object, need: entry.version, have: have)
+                if recovery.lackingObjects.insert(object).inserted { recovery.queue.append(object) }
+            }
+        } else if recovery.fill?.target == members[index].osd, recovery.fill?.reaches(object) == true,
+            recovery.fill?.pending.insert(object).inserted == true
+        {
+            recovery.queue.append(object)
+        }
+    }
+
+    /// True when the member has the objects as this one does, so that it can change them.
+    private func takesData(_ member: Member, of entries: [LogEntry]) -> Bool {
+        entries.allSatisfy { entry in
+            if member.missing[entry.object] != nil { return entry.kind == .error }
+            return member.position.covers(entry.object)
+                || (recovery.fill.map { $0.target == member.osd && $0.has(entry.object) } ?? false)
+        }
     }
 
     /// One transaction carries the data and the log entries, on every member alike. Where the log ends is what the info would
@@ -105,11 +167,46 @@ extension PlacementGroup {
             keys.append(GroupKeys.entry(entry))
         }
         transaction.operations.append(.setGroupKeys(id, entries: keys))
+        if operations.operations.isEmpty { noteMissed(entries, &transaction) }
         if trimTo > log.tail {
             transaction.operations += trim(to: trimTo)
             transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
         }
         commit(transaction, purpose)
+    }
+
+    /// The entries alone came, so this member lacks what they made: of what it vouches for, it remembers that.
+    private func noteMissed(_ entries: some Collection<LogEntry>, _ transaction: inout Transaction) {
+        let before = info.missingCount
+        for entry in entries where entry.kind != .error && info.lastBackfill.covers(entry.object) {
+            let object = entry.object
+            if entry.kind == .delete {
+                arriving.remove(object)
+                transaction.operations += removalFromIndex(of: object)
+                transaction.operations.append(.remove(object))
+                transaction.operations += noLongerMissing(object)
+            } else {
+                let have = missing[object]?.have ?? entry.prior
+                let lacking = MissingObject(object: object, need: entry.version, have: have)
+                missing[object] = lacking
+                transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(lacking)]))
+            }
+        }
+        info.missingCount = UInt32(missing.count)
+        if info.missingCount != before {
+            transaction.operations.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
+        }
+    }
+
+    /// Takes the object out of what is missing; what is to be stored with that.
+    func noLongerMissing(_ object: ObjectID) -> [Transaction.Operation] {
+        guard missing.removeValue(forKey: object) != nil else { return [] }
+        info.missingCount = UInt32(missing.count)
+        let key = GroupKeys.missing(object)
+        return [
+            .removeGroupKeys(id, from: key, to: Bytes(key.array + [0])),
+            .setGroupKeys(id, entries: [GroupKeys.entry(info)]),
+        ]
     }
 
     /// Trims the log; what is to be stored with that. The requests stay known for longer.
@@ -181,6 +278,7 @@ extension PlacementGroup {
         // What was never ordered cannot have been committed: such a word is nobody's to believe.
         guard version > members[index].committed, version <= info.lastUpdate else { return }
         members[index].committed = version
+        if recovery.isWorking { sendWithheld() }
         completeWrites()
     }
 
@@ -208,6 +306,7 @@ extension PlacementGroup {
     func resendWrites(to osd: OSDID) {
         guard let member = members.first(where: { $0.osd == osd }) else { return }
         for write in writes where write.version > member.committed {
+            if let withheld = member.withheld, write.version >= withheld { break }
             if write.loggedOnly.contains(osd) {
                 send(write.message.body.withoutOperations, to: osd)
             } else {
@@ -218,6 +317,14 @@ extension PlacementGroup {
 }
 
 extension GroupMessage.Body {
+    /// What a write does.
+    fileprivate var operations: [Transaction.Operation] {
+        switch self {
+        case .replicate(_, let transaction, _), .replicateTogether(_, let transaction, _): transaction.operations
+        default: preconditionFailure("\(self) is no write")
+        }
+    }
+
     /// The log entries of a write alone.
     fileprivate var withoutOperations: GroupMessage.Body {
         switch self {
@@ -232,7 +339,7 @@ extension GroupMessage.Body {
 
 extension Transaction.Operation {
     /// The object that it changes; nil for a group's own keys.
-    fileprivate var object: ObjectID? {
+    var object: ObjectID? {
         switch self {
         case .touch(let object), .write(let object, _, _), .zero(let object, _, _), .truncate(let object, _),
             .remove(let object), .setAttribute(let object, _, _), .removeAttribute(let object, _),

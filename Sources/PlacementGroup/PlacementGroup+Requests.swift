@@ -127,7 +127,7 @@ extension PlacementGroup {
         if writer { activity.writers -= 1 } else { activity.readers -= 1 }
         precondition(activity.writers >= 0 && activity.readers >= 0, "group \(id): \(object) released twice")
         activities[object] = activity.isIdle ? nil : activity
-        if !recovery.delayed.isEmpty, activity.writers == 0 { resume(object) }
+        if activity.writers == 0, !recovery.delayed.isEmpty || !recovery.locking.isEmpty { resume(object) }
         wake(object)
     }
 

@@ -1,6 +1,12 @@
 import Protocol
 import Wire
 
+/// How far a group's log went at a time.
+struct WriteMark {
+    var at: UInt64
+    var through: Version
+}
+
 extension PlacementGroup {
     /// What the monitor is told of the group by its primary.
     public var statistics: GroupStatistics {
@@ -97,6 +103,25 @@ extension PlacementGroup {
             + "under way \(work), fill \(fill ?? "none"), scrub \(scrubbing)"
     }
 
+    /// Remembers, every second or so, how far writes had come: a write needs no time of its own.
+    func markWrites() {
+        guard let oldest = writes.first else { return writeMarks.removeAll() }
+        while let mark = writeMarks.first, mark.through < oldest.version { writeMarks.removeFirst() }
+        guard writeMarks.last?.through != info.lastUpdate else { return }
+        writeMarks.append(WriteMark(at: environment.nowMilliseconds, through: info.lastUpdate))
+    }
+
+    /// Writes that some member has not committed for so many milliseconds, and how long the oldest has waited, as far as
+    /// marks tell; nil when there are none.
+    public func slowWrites(after limit: UInt64) -> (count: Int, oldest: UInt64)? {
+        guard let first = writes.first, let oldest = writeMarks.first(where: { $0.through >= first.version }) else {
+            return nil
+        }
+        let now = environment.nowMilliseconds
+        guard now - oldest.at >= limit, let last = writeMarks.last(where: { now - $0.at >= limit }) else { return nil }
+        return (writes.prefix { $0.version <= last.through }.count, now - oldest.at)
+    }
+
     /// True when every copy is complete and where it should be.
     var isClean: Bool {
         phase == .active && !recovery.isWorking && acting == up && acting.count == Int(intervals.current.size)
@@ -104,4 +129,7 @@ extension PlacementGroup {
 
     /// True while the members' copies of a window are compared.
     package var isComparing: Bool { scrub.window?.hasBegun == true }
+
+    /// True while parts of an object are still to be sent.
+    package func pushesUnderway(of object: ObjectID) -> Bool { pushes.keys.contains { $0.object == object } }
 }

@@ -7,17 +7,18 @@ struct PushKey: Hashable {
     var object: ObjectID
 }
 
-/// How far an object has been sent.
-struct OutgoingPush {
-    var version: Version
-    var size: UInt64
-    /// Tells the reads of this push from those of one that was begun before and given up.
-    var serial: UInt32
-    var offset: UInt64 = 0
-    var omapAfter = Bytes.empty
-    /// Over the omap entries sent so far.
-    var omapDigest: UInt32 = 0
-    var isFirst = true
+/// A transfer that pauses so that clients keep their share.
+enum PausedTransfer {
+    case push(PushKey)
+    /// The word that the next part may come.
+    case word(ObjectID, to: OSDID)
+
+    var object: ObjectID {
+        switch self {
+        case .push(let key): key.object
+        case .word(let object, _): object
+        }
+    }
 }
 
 /// Objects sent whole between members.
@@ -28,6 +29,7 @@ extension PlacementGroup {
             guard from == primary, range.contains(object) else { return }
             startPush(of: object, at: need, to: from)
         case .push(let part): if range.contains(part.object) { store(part, from: from) }
+        case .partStored(let object): partStored(PushKey(target: from, object: object))
         case .pushed(let object, let version): pushStored(object, version, by: from)
         case .cannotPush(let object, _): pullFailed(object, from: from)
         default: preconditionFailure("\(body) moves no object")
@@ -39,29 +41,56 @@ extension PlacementGroup {
     /// Sends an object; `need` is nil when this member, as primary, sends what it has, which may be nothing at all.
     func startPush(of object: ObjectID, at need: Version?, to target: OSDID) {
         let version = version(of: object)
-        let key = PushKey(target: target, object: object)
         if let need, need != version || missing[object] != nil {
             send(.cannotPush(object, need: need), to: target)
             return
         }
-        guard version != .zero, let size = environment.size(of: object) else {
-            send(.push(ObjectPart(object: object, version: .zero, exists: false, size: 0)), to: target)
-            return
-        }
         nextRead &+= 1
-        pushes[key] = OutgoingPush(version: version, size: size, serial: nextRead)
+        let key = PushKey(target: target, object: object)
+        // What the primary fetches nobody writes to meanwhile.
+        pushes[key] = OutgoingPush(
+            version: version, size: environment.size(of: object) ?? 0, serial: nextRead, isLocked: !isPrimary)
         continuePush(key)
     }
 
-    private func continuePush(_ key: PushKey) {
-        guard let push = pushes[key] else { return }
-        if push.offset < push.size {
-            let length = min(UInt64(GroupLimits.partSize), push.size - push.offset)
+    func continuePush(_ key: PushKey) {
+        guard var push = pushes[key] else { return }
+        let limit = UInt64(environment.tuning.part)
+        if !push.isLocked {
+            push.size = environment.size(of: key.object) ?? 0
+            if push.size - min(push.size, push.offset) <= limit, !lock(key, &push) { return }
+        }
+        push.stage = .sending
+        let range = push.read(limit: limit)
+        pushes[key] = push
+        if let range {
             let number = newRead(PendingRead(purpose: .push(key, serial: push.serial)))
-            environment.read(key.object, offset: push.offset, length: Int(length), number: number, for: slot)
+            environment.read(
+                key.object, offset: range.lowerBound, length: range.count, number: number, for: slot)
         } else {
             sendPart(key, data: .empty)
         }
+    }
+
+    /// Keeps writes from the object until the member has it, when those under way are done. False when it is not there to be
+    /// sent, or has to wait.
+    private func lock(_ key: PushKey, _ push: inout OutgoingPush) -> Bool {
+        recovery.underway[key.object]?.isLocked = true
+        if isWritten(key.object) {
+            push.stage = .awaitingLock
+            pushes[key] = push
+            recovery.locking.insert(key.object)
+            return false
+        }
+        push.isLocked = true
+        push.version = version(of: key.object)
+        if push.version == .zero {
+            pushes[key] = nil
+            send(.push(ObjectPart(object: key.object, version: .zero, exists: false, size: 0)), to: key.target)
+            return false
+        }
+        if push.isRewritten { environment.occurred(.writtenWhileSent) }
+        return true
     }
 
     func pushRead(_ key: PushKey, serial: UInt32, _ outcome: ReadOutcome) {
@@ -96,12 +125,9 @@ extension PlacementGroup {
         guard var push = pushes[key] else { return }
         var part = ObjectPart(object: key.object, version: push.version, exists: true, size: push.size)
         part.isFirst = push.isFirst
-        part.offset = push.offset
-        if push.isFirst {
-            part.attributes = environment.attributes(of: key.object).filter { $0.name != ObjectInfo.attribute }
-        }
-        // What is all zeros need not travel: the object's size alone makes it so.
-        if !data.isAllZero { part.data = data }
+        part.offset = push.reading?.lowerBound ?? push.offset
+        // What is all zeros need not travel: the object's size alone makes it so, where nothing else was sent.
+        if push.isReadAgain || !data.isAllZero { part.data = data }
         let entries = environment.omap(
             of: key.object, after: push.omapAfter, prefix: .empty, limit: GroupLimits.partEntries)
         var bytes = 0
@@ -112,18 +138,88 @@ extension PlacementGroup {
             push.omapDigest &+= MetadataDigest.of(entry.key, entry.value)
         }
         let isWholeMap = part.omap.count == entries.count && entries.count < GroupLimits.partEntries
-        push.offset += UInt64(data.count)
-        push.isFirst = false
         if let last = part.omap.last { push.omapAfter = last.key }
-        part.isLast = push.offset >= push.size && isWholeMap
+        part.isLast = push.isLocked && push.isThrough && isWholeMap
+        if push.isFirst || (part.isLast && push.hasNewAttributes) {
+            part.attributes = environment.attributes(of: key.object).filter { $0.name != ObjectInfo.attribute }
+        }
         if part.isLast {
             // A copy whose metadata is not what was written must not be multiplied.
             guard let info = verifiedInfo(of: key.object, omap: push.omapDigest) else { return cannotSend(key, push) }
             part.attributes.append(Attribute(ObjectInfo.attribute, info))
         }
+        push.isFirst = false
+        push.sentAt = environment.nowMilliseconds
         send(.push(part), to: key.target)
-        pushes[key] = part.isLast ? nil : push
-        if !part.isLast { continuePush(key) }
+        guard !part.isLast else {
+            pushes[key] = nil
+            return
+        }
+        push.stage = .awaitingWord
+        push.unanswered += 1
+        pushes[key] = push
+        if mayGoOn(key, push) { continuePush(key) }
+    }
+
+    /// True when clients wait for the object, as far as this member knows.
+    private func isUrgent(_ key: PushKey, _ push: OutgoingPush) -> Bool {
+        push.isLocked || (recovery.underway[key.object]?.isUrgent ?? true)
+    }
+
+    /// True when the next part need not wait for the word about the last.
+    private func mayGoOn(_ key: PushKey, _ push: OutgoingPush) -> Bool {
+        push.unanswered < (isUrgent(key, push) || environment.isQuiet ? GroupLimits.partsInFlight : 1)
+    }
+
+    /// The member has stored a part: the next follows, after a pause when clients need the time and nobody waits for it.
+    private func partStored(_ key: PushKey) {
+        // A word about a push that was begun anew meanwhile only makes this one go on a little early.
+        guard var push = pushes[key], push.unanswered > 0 else { return }
+        push.unanswered -= 1
+        pushes[key] = push
+        guard push.stage == .awaitingWord else { return }
+        let took = environment.nowMilliseconds - push.sentAt
+        if !isUrgent(key, push), environment.pausePush(push.serial, for: slot, took: took) {
+            pushes[key]?.stage = .paused
+            paused[push.serial] = .push(key)
+        } else if mayGoOn(key, push) {
+            continuePush(key)
+        }
+    }
+
+    /// This member has stored a part: the next may come, after a pause likewise.
+    func tellStored(_ object: ObjectID, to osd: OSDID) {
+        if isPrimary, let work = recovery.underway[object], !work.isUrgent {
+            nextRead &+= 1
+            let took = environment.nowMilliseconds - work.partAsked
+            if environment.pausePush(nextRead, for: slot, took: took) {
+                paused[nextRead] = .word(object, to: osd)
+                return
+            }
+        }
+        recovery.underway[object]?.partAsked = environment.nowMilliseconds
+        send(.partStored(object), to: osd)
+    }
+
+    /// A client waits for the object: what is sent of it pauses no more.
+    func hurry(_ object: ObjectID) {
+        recovery.underway[object]?.isUrgent = true
+        for (number, transfer) in paused.sorted(by: { $0.key < $1.key }) where transfer.object == object {
+            pushMayGoOn(number)
+        }
+    }
+
+    /// The pause of a transfer is over.
+    public func pushMayGoOn(_ number: UInt32) {
+        guard let transfer = paused.removeValue(forKey: number) else { return }
+        switch transfer {
+        case .push(let key):
+            if pushes[key]?.serial == number { continuePush(key) }
+        case .word(let object, let osd):
+            guard recovery.underway[object]?.source == osd else { return }
+            recovery.underway[object]?.partAsked = environment.nowMilliseconds
+            send(.partStored(object), to: osd)
+        }
     }
 
     // MARK: Receiving
@@ -160,20 +256,16 @@ extension PlacementGroup {
             steps.append(.remove(object))
             if part.exists { steps.append(.touch(object)) }
             steps += additionToIndex(of: part)
-            for attribute in part.attributes where attribute.name != ObjectInfo.attribute {
-                steps.append(.setAttribute(object, name: attribute.name, value: attribute.value))
-            }
             arriving.insert(object)
+        }
+        for attribute in part.attributes where attribute.name != ObjectInfo.attribute && part.exists {
+            steps.append(.setAttribute(object, name: attribute.name, value: attribute.value))
         }
         if !part.data.isEmpty { steps.append(.write(object, offset: part.offset, data: part.data)) }
         if !part.omap.isEmpty { steps.append(.setOmap(object, entries: part.omap)) }
         guard part.isLast else {
-            if part.isFirst, let lacking = missing[object], lacking.have != .zero {
-                let next = MissingObject(object: object, need: lacking.need, have: .zero)
-                missing[object] = next
-                steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(next)]))
-            }
-            commit(Transaction(steps), .note)
+            if part.isFirst { steps += nothingHad(of: object, need: part.version) }
+            commit(Transaction(steps), .partStored(object, interval: interval, from: osd))
             return
         }
         arriving.remove(object)
@@ -181,12 +273,18 @@ extension PlacementGroup {
             steps.append(.truncate(object, size: part.size))
             steps.append(.setAttribute(object, name: ObjectInfo.attribute, value: description))
         }
-        if missing.removeValue(forKey: object) != nil {
-            info.missingCount = UInt32(missing.count)
-            let key = GroupKeys.missing(object)
-            steps.append(.removeGroupKeys(id, from: key, to: Bytes(key.array + [0])))
-            steps.append(.setGroupKeys(id, entries: [GroupKeys.entry(info)]))
-        }
+        steps += noLongerMissing(object)
         commit(Transaction(steps), .objectStored(object, part.version, interval: interval, from: osd))
+    }
+
+    /// What is there of the object is no version of it: from now on it is missing, if it was not, and had in none. What lies
+    /// beyond the backfill is compared anyway.
+    private func nothingHad(of object: ObjectID, need: Version) -> [Transaction.Operation] {
+        let lacking = missing[object]
+        guard lacking?.have != .zero, lacking != nil || info.lastBackfill.covers(object) else { return [] }
+        let next = MissingObject(object: object, need: lacking?.need ?? need, have: .zero)
+        missing[object] = next
+        info.missingCount = UInt32(missing.count)
+        return [.setGroupKeys(id, entries: [GroupKeys.entry(next), GroupKeys.entry(info)])]
     }
 }

@@ -41,6 +41,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var recovery = Recovery()
     /// Writes that some member has not committed, in version order.
     var writes: Deque<PendingWrite> = []
+    /// How far the log went when, for the age of those writes.
+    var writeMarks: Deque<WriteMark> = []
     /// Those who take part in writes: the acting set in its order, then members that are being filled.
     var members: [Member] = []
     /// The members but this one.
@@ -58,6 +60,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     var nextNotification: UInt64 = 0
     /// Objects being sent to other members.
     var pushes: [PushKey: OutgoingPush] = [:]
+    /// Transfers that pause, by numbers that the environment was given.
+    var paused: [UInt32: PausedTransfer] = [:]
     /// Objects of which the first part has been stored, and not yet the last.
     var arriving: Set<ObjectID> = []
     /// Until when reads may be answered, as far as was asked for.
@@ -158,6 +162,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         /// A replica's part of a write.
         case replica(Version, interval: Epoch, primary: OSDID)
         case activation(interval: Epoch, primary: OSDID)
+        /// A part of an object that a member sent, not the last.
+        case partStored(ObjectID, interval: Epoch, from: OSDID)
         /// The last part of an object that a member sent.
         case objectStored(ObjectID, Version, interval: Epoch, from: OSDID)
         case backfillStored(interval: Epoch, primary: OSDID)
@@ -176,6 +182,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         var position: BackfillPosition
         /// What it lacks by its log; this member's own is the group's.
         var missing: MissingSet
+        /// The first write that it was not told of yet: it gets the entry alone, when others have the data on disk.
+        var withheld: Version?
     }
 
     var me: OSDID { environment.osd }
@@ -272,6 +280,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             committedThrough = info.lastUpdate
             let isFull = environment.isFull
             primary == me ? activationStored(by: me, isFull: isFull) : send(.activated(isFull: isFull), to: primary)
+        case .partStored(let object, let storedIn, let from):
+            if storedIn == interval { tellStored(object, to: from) }
         case .objectStored(let object, let version, let storedIn, let from):
             guard storedIn == interval else { break }
             isPrimary ? pullStored(object, version) : send(.pushed(object, version), to: from)
@@ -313,7 +323,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             if from == primary { activate(activation, primary: from) }
         case .activated(let isFull):
             activationStored(by: from, isFull: isFull)
-        case .pull, .push, .pushed, .cannotPush:
+        case .pull, .push, .partStored, .pushed, .cannotPush:
             receivedTransfer(message.body, from: from)
         case .scrub(let message):
             receivedScrub(message, from: from)

@@ -103,6 +103,35 @@ import Wire
         if let check { #expect(health.checks[check]?.detail.first?.message == "osd.1 is \(percent) % full") }
     }
 
+    /// Peers that answer late are named by those who wait for them, and so are writes that take long.
+    @Test func slowPeersAndWritesAreNamed() throws {
+        let world = try World()
+        let osds = try world.threeUp()
+        for osd in osds { world.receive(osd.leading(world.map, .activeClean), from: osd.session) }
+        func say(_ slow: [(Int, UInt32)], writes: UInt32, by index: Int) {
+            guard case .statistics(var statistics) = osds[index].leading(world.map, .activeClean) else { return }
+            statistics.slowPeers = slow.map { OSDStatistics.SlowPeer(osd: OSDID(Int32($0)), milliseconds: $1) }
+            (statistics.slowWrites, statistics.oldestWrite) = (writes, writes == 0 ? 0 : 35)
+            world.receive(.statistics(statistics), from: osds[index].session)
+        }
+        say([(2, 1200)], writes: 3, by: 0)
+        say([(2, 3400)], writes: 0, by: 1)
+        var health = try status(world).health
+        #expect(health.status == .warning)
+        let pings = try #require(health.checks["OSD_SLOW_PING_TIME_BACK"])
+        #expect(pings.summary.message == "Slow OSD heartbeats on back (longest 3400 ms)" && pings.summary.count == 2)
+        #expect(
+            pings.detail.map(\.message) == ["osd.2 answers osd.1 after 3400 ms", "osd.2 answers osd.0 after 1200 ms"])
+        let writes = try #require(health.checks["SLOW_OPS"])
+        #expect(writes.summary.message == "3 slow ops, oldest one blocked for 35 sec" && writes.summary.count == 3)
+        #expect(writes.detail.map(\.message) == ["osd.0 has 3 slow ops, oldest one blocked for 35 sec"])
+        // Who is down is not slow, and who has become fast again is not either.
+        world.receive(osds[0].failure(of: osds[2]), from: osds[0].session)
+        say([], writes: 0, by: 0)
+        health = try status(world).health
+        #expect(health.checks["OSD_SLOW_PING_TIME_BACK"] == nil && health.checks["SLOW_OPS"] == nil)
+    }
+
     @Test func tooFewHostsAreSaid() throws {
         let world = try World(failureDomain: .host)
         let osds = try world.threeUp()

@@ -112,7 +112,7 @@ extension GroupCluster {
             cluster.writesMetadata = true
             for step in 0..<8000 {
                 cluster.step(faults: step % 6 == 0)
-                if step % 500 == 499 { cluster.rotSomething([.data, .omap, .info, .extra]) }
+                if step % 300 == 199 { cluster.rotSomething([.data, .omap, .info, .extra]) }
                 if step % 300 == 299 {
                     let command = [GroupCommand.scrub, .deepScrub, .repair].randomElement(using: &cluster.random)!
                     cluster.administer(command, cluster.groups.randomElement(using: &cluster.random)!)

@@ -72,16 +72,16 @@ import Wire
         ]
         let uuid = UniqueID(high: 1, low: 2)
         let endpoint = Endpoint(host: "127.0.0.1", port: 1)
+        var statistics = OSDStatistics(
+            id: OSDID(1), incarnation: 5, epoch: Epoch(3), capacity: 10, used: 5,
+            groups: [GroupStatistics(group: group, state: .down, waitingFor: [OSDID(2)], lastUpdate: v(2))])
+        statistics.slowPeers = [OSDStatistics.SlowPeer(osd: OSDID(2), milliseconds: 1500)]
+        (statistics.slowWrites, statistics.oldestWrite) = (3, 31)
         let monitor: [MonitorMessage] = [
             .subscribe(have: Epoch(3)), .maps(MapUpdate(cluster: uuid, full: Bytes("f"), increments: [Bytes("i")])),
             .boot(OSDBoot(id: OSDID(1), uuid: uuid, incarnation: 5, endpoint: endpoint)),
             .failure(OSDFailure(reporter: OSDID(1), target: OSDID(2), incarnation: 5)),
-            .statistics(
-                OSDStatistics(
-                    id: OSDID(1), incarnation: 5, epoch: Epoch(3), capacity: 10, used: 5,
-                    groups: [
-                        GroupStatistics(group: group, state: .down, waitingFor: [OSDID(2)], lastUpdate: v(2))
-                    ])),
+            .statistics(statistics),
             .leaving(OSDID(1), incarnation: 5), .alive(OSDID(1), incarnation: 5, epoch: Epoch(3)),
             .failureWithdrawn(
                 OSDFailure(

@@ -193,7 +193,8 @@ class Bench:
         began = time.monotonic()
         subprocess.run(["dd", "if=disk.0.0", "of=disk.copy", "bs=4M", "iflag=direct", "oflag=direct", "conv=fsync"],
                        cwd=self.directory, check=True, stderr=subprocess.DEVNULL)
-        self.record("disk, a copy by dd, MiB/s", size / (time.monotonic() - began))
+        self.copy = size / (time.monotonic() - began)
+        self.record("disk, a copy by dd, MiB/s", self.copy)
         for name in os.listdir(self.directory):
             if name.startswith("disk."):
                 os.remove(os.path.join(self.directory, name))
@@ -206,8 +207,9 @@ class Bench:
         self.cluster.must("rbd", "create", "--size", f"{size}M", "rbd/data")
         self.fio("fill", *self.over("data"), "--rw=write", "--bs=1m", "--iodepth=8", f"--size={size}m")
         self.await_clean()
-        self.record("recovery of a new disk, MiB/s", size / self.replace(0))
-        self.record("recovery of one that was away, MiB/s", size / self.come_back(2))
+        for what, rate in (("a new disk", size / self.replace(0)), ("one that was away", size / self.come_back(2))):
+            self.record(f"recovery of {what}, MiB/s", rate)
+            self.record(f"recovery of {what} / what the disk allows, a copy by dd", rate / self.copy)
         self.under_load("new disk", lambda: self.replace(1))
         self.under_load("away", lambda: self.come_back(2))
         self.finish()

@@ -1,43 +1,52 @@
 # shellcheck shell=bash disable=SC2154  # common.sh sets what is not set here
-# A disk that loses what was not flushed when the power goes: nbdkit with a write-back cache in memory over the file DISK,
-# nbdfuse, a loop device, ext4. `power_off` kills nbdkit with -9, and its cache with it; DISK keeps what was flushed.
+# Disks that lose what was not flushed when the power goes: for each nbdkit with a write-back cache in memory over a file,
+# nbdfuse, a loop device, ext4. `power_off` kills nbdkit with -9, and its cache with it; the file keeps what was flushed.
 
 # shellcheck disable=SC2034  # used by the scripts that source this
 rig_packages=(nbdkit libnbd-bin fuse3 e2fsprogs)
-rig=          # the mount point
-rig_loop=
+rig=                 # the mount point of the disk that was made last
+declare -A rig_loop=()
 
-# make_disk SIZE
+# make_disk SIZE [NAME]: a disk called NAME, mounted at $work/NAME when its power is on.
 make_disk() {
-  rig=$work/rig
-  mkdir -p "$rig" "$work/rig.fuse"
-  truncate -s "$1" "$work/disk"
-  mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$work/disk"
+  local name=${2:-rig}
+  rig=$work/$name
+  mkdir -p "$rig" "$rig.fuse"
+  truncate -s "$1" "$rig.disk"
+  mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$rig.disk"
 }
 
+# power_on [NAME]
 power_on() {
-  rm -f "$work/rig.sock"
-  spawn rig.nbdkit nbdkit -f -t 16 -U "$work/rig.sock" --filter=cache file "$work/disk" cache=writeback
-  wait_until 20 "nbdkit to listen" test -S "$work/rig.sock"
-  spawn rig.nbdfuse nbdfuse "$work/rig.fuse/nbd" "nbd+unix:///?socket=$work/rig.sock"
-  wait_until 20 "nbdfuse to serve" test -f "$work/rig.fuse/nbd"
-  rig_loop=$(losetup -f --show --direct-io=on "$work/rig.fuse/nbd")
-  on_exit drop_mount "$rig" "$rig_loop" "$work/rig.fuse"
-  mount "$rig_loop" "$rig"
+  local name=${1:-rig} at=$work/${1:-rig}
+  rm -f "$at.sock"
+  spawn "$name.nbdkit" nbdkit -f -t 16 -U "$at.sock" --filter=cache file "$at.disk" cache=writeback
+  wait_until 20 "nbdkit to listen" test -S "$at.sock"
+  spawn "$name.nbdfuse" nbdfuse "$at.fuse/nbd" "nbd+unix:///?socket=$at.sock"
+  wait_until 20 "nbdfuse to serve" test -f "$at.fuse/nbd"
+  rig_loop[$name]=$(losetup -f --show --direct-io=on "$at.fuse/nbd")
+  on_exit drop_mount "$at" "${rig_loop[$name]}" "$at.fuse"
+  mount "${rig_loop[$name]}" "$at"
 }
 
-# power_off NAME...: the cut. The processes named die in one instant with the disk's memory, and before it, so that none
+# power_off PROCESS...: the cut. The processes named die in one instant with the disk's memory, and before it, so that none
 # of them ever sees an error of the dying disk.
-power_off() {
-  slay "$@" rig.nbdkit rig.nbdfuse
-  drop_mount "$rig" "$rig_loop" "$work/rig.fuse"
+power_off() { power_off_disk rig "$@"; }
+
+# power_off_disk NAME PROCESS...: the same for one disk of several.
+power_off_disk() {
+  local name=$1
+  shift
+  slay "$@" "$name.nbdkit" "$name.nbdfuse"
+  drop_mount "$work/$name" "${rig_loop[$name]}" "$work/$name.fuse"
 }
 
-# The other way to end: everything is flushed.
+# power_down [NAME]: the other way to end; everything is flushed.
 power_down() {
-  umount "$rig"
-  losetup -d "$rig_loop"
-  umount "$work/rig.fuse"
-  wait_until 20 "nbdfuse to end" stopped rig.nbdfuse
-  halt rig.nbdkit
+  local name=${1:-rig}
+  umount "$work/$name"
+  losetup -d "${rig_loop[$name]}"
+  umount "$work/$name.fuse"
+  wait_until 20 "nbdfuse to end" stopped "$name.nbdfuse"
+  halt "$name.nbdkit"
 }

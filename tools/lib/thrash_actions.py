@@ -61,6 +61,10 @@ class Thrasher:
         osd = self.dice.choice(well)
         return osd if self.may_stop(osd) else None
 
+    def may_be_missed(self, osd):
+        """Three that are in with their whole weight are left, or there are groups that CRUSH finds no three OSDs for."""
+        return sum(1 for other in self.osds if other is not osd and not other.out and other.weight == 1) >= 3
+
     # When
 
     def after(self, seconds, what):
@@ -178,6 +182,8 @@ class Thrasher:
         if len(chosen) < 5 or not self.cluster.monitor.running:
             return False
         osd = self.dice.choice(chosen)
+        if not self.may_be_missed(osd):
+            return False
         number = osd.number
         self.note(f"out {osd}")
         self.cluster.must("osd", "out", number)
@@ -226,6 +232,8 @@ class Thrasher:
         if self.disturbed() or any(osd.out for osd in self.osds) or not self.cluster.monitor.running:
             return False
         osd = self.dice.choice(self.osds)
+        if not self.may_be_missed(osd):
+            return False
         self.note(f"out {osd}, to be destroyed when that is safe")
         self.cluster.must("osd", "out", osd.number)
         osd.out = True
@@ -253,6 +261,7 @@ class Thrasher:
         self.cluster.wipe(osd)
         osd.number = None
         osd.out = False
+        osd.weight = 1
 
         def purge():
             if not self.cluster.monitor.running:
@@ -312,6 +321,9 @@ class Thrasher:
             self.cluster.must("osd", "primary-affinity", osd.number, weight)
         else:
             weight = self.dice.choice((0.4, 0.7, 1, 1))
+            if weight < 1 and not self.may_be_missed(osd):
+                return False
+            osd.weight = weight
             self.note(f"reweight {osd} {weight}")
             self.cluster.must("osd", "reweight", osd.number, weight)
         return True
@@ -336,6 +348,7 @@ class Thrasher:
             self.cluster.must("osd", "in", osd.number)
             osd.out = False
             self.cluster.must("osd", "reweight", osd.number, 1)
+            osd.weight = 1
             self.cluster.must("osd", "primary-affinity", osd.number, 1)
 
     def await_clean(self, seconds, when):

@@ -138,6 +138,7 @@ class OSD(Daemon):
         self.directory = os.path.join(cluster.directory, f"osd.{index}")
         self.number = None
         self.out = False
+        self.weight = 1
 
     def arguments(self):
         os.makedirs(self.directory, exist_ok=True)

@@ -53,6 +53,31 @@ extension ClusterView {
         }
         add("OSD_NEARFULL", .warning, "\(near.count) nearfull osd(s)", near.count, near)
         add("OSD_FULL", .error, "\(full.count) full osd(s)", full.count, full)
+        checkSpeed(add)
+    }
+
+    /// Who answers late, by what those say who wait. There is one network, the one that Ceph calls back.
+    private func checkSpeed(_ add: Add) {
+        var slow: [(delay: UInt32, line: String)] = []
+        var (writes, oldest): (UInt64, UInt32) = (0, 0)
+        var waiting: [String] = []
+        for (id, record) in map.osdsInOrder where record.isUp {
+            guard let said = watch.reports[id]?.statistics else { continue }
+            for peer in said.slowPeers where map.osds[peer.osd]?.isUp == true {
+                slow.append((peer.milliseconds, "\(peer.osd) answers \(id) after \(peer.milliseconds) ms"))
+            }
+            guard said.slowWrites > 0 else { continue }
+            writes += UInt64(said.slowWrites)
+            oldest = max(oldest, said.oldestWrite)
+            waiting.append("\(id) has \(said.slowWrites) slow ops, oldest one blocked for \(said.oldestWrite) sec")
+        }
+        slow.sort { $0.delay > $1.delay }
+        add(
+            "OSD_SLOW_PING_TIME_BACK", .warning,
+            "Slow OSD heartbeats on back (longest \(slow.first?.delay ?? 0) ms)", slow.count, slow.map(\.line))
+        add(
+            "SLOW_OPS", .warning, "\(writes) slow ops, oldest one blocked for \(oldest) sec", Int(clamping: writes),
+            waiting)
     }
 
     private func checkGroups(_ add: Add) {

@@ -9,6 +9,8 @@ struct HeartbeatTable {
         /// When it answered last, or when it became a peer.
         var heard: UInt64
         var isReported = false
+        /// How long its answers take, in milliseconds, as a mean in which each weighs an eighth; nil before the first.
+        var delay: Double?
         /// Until when it lets this OSD's reads be, and the epoch it had when it said so.
         var lease: (end: UInt64, epoch: Epoch)?
         /// The same, said under a map that this OSD does not have yet.
@@ -20,6 +22,14 @@ struct HeartbeatTable {
     var promises: [OSDID: UInt64] = [:]
     var lastPing: UInt64 = 0
     var lastTick: UInt64 = 0
+    /// Peers that answer late, the latest first.
+    var slowPeers: [OSDStatistics.SlowPeer] {
+        let slow = peers.filter { ($0.value.delay ?? 0) >= OSDLimits.slowPing }
+            .map { OSDStatistics.SlowPeer(osd: $0.key, milliseconds: UInt32(min($0.value.delay ?? 0, 1e9))) }
+        let sorted = slow.sorted { ($1.milliseconds, $0.osd) < ($0.milliseconds, $1.osd) }
+        return Array(sorted.prefix(MonitorLimits.slowPeers))
+    }
+
     /// When this run began: what the one before promised is over a lease later.
     var begun: UInt64?
 }
@@ -87,6 +97,8 @@ extension OSDCore {
             outgoing[osd]?.session == session, outgoing[osd]?.incarnation == peer.incarnation
         else { return }
         peer.heard = now
+        let took = Double(now - heartbeat.stamp)
+        peer.delay = peer.delay.map { $0 + (took - $0) / 8 } ?? took
         // Counted from the question, and a little less than promised, since clocks do not run alike.
         let end = heartbeat.stamp + UInt64(heartbeat.lease) - UInt64(heartbeat.lease) / 20
         if heartbeat.epoch <= map?.epoch ?? .none {

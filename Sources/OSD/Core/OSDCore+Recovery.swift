@@ -113,6 +113,21 @@ extension OSDCore {
     public func releaseTurn(_ kind: TurnKind, for group: GroupSlot) { turns.release(kind, group) }
     public func beginRecovery(for group: GroupSlot) -> Bool { turns.begin(group) }
     public func endRecovery() { turns.end() }
+
+    public var isQuiet: Bool { !turns.isBusy }
+
+    /// Under load recovery gets its share of the time, however long its parts take.
+    public func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool {
+        guard turns.isBusy else { return false }
+        let pause = min(max(took, 1) * OSDLimits.pausePerPart, OSDLimits.longestPause)
+        environment.resumePush(number, for: group, afterMilliseconds: pause)
+        return true
+    }
+
+    /// The pause that the environment was asked for is over.
+    public func pushMayGoOn(_ number: UInt32, for group: GroupSlot) {
+        groups[Int(group.index)].pushMayGoOn(number)
+    }
     public func occurred(_ branch: RareBranch) { environment.occurred(branch) }
 
     /// At the end of a turn of the loop, those whose turn has come go on.

@@ -414,6 +414,12 @@ public final class OSDCore<Environment: OSDEnvironment> {
             id: id, incarnation: incarnation, epoch: map?.epoch ?? .none, capacity: usage.total, used: usage.used,
             groups: groups.filter(\.isPrimary).map(\.statistics))
         (result.recoveredObjects, result.recoveredBytes) = recovered
+        result.slowPeers = heartbeats.slowPeers
+        for group in groups where group.isPrimary {
+            guard let slow = group.slowWrites(after: OSDLimits.slowWrite) else { continue }
+            result.slowWrites += UInt32(slow.count)
+            result.oldestWrite = max(result.oldestWrite, UInt32(clamping: slow.oldest / 1000))
+        }
         return result
     }
 

@@ -33,6 +33,8 @@ public protocol OSDEnvironment: AnyObject {
     func stop(because reason: String)
     /// A line for the administrator.
     func note(_ text: String)
+    /// Has the core's `pushMayGoOn` called with these values, after so many milliseconds.
+    func resumePush(_ number: UInt32, for group: GroupSlot, afterMilliseconds: UInt64)
     /// Something rare has happened; for tests to count.
     func occurred(_ branch: RareBranch)
 }
@@ -78,13 +80,21 @@ public enum OSDLimits {
     /// Milliseconds after which the monitor is asked again to commit that this OSD lives.
     public static let aliveInterval: UInt64 = 1000
     /// Groups of this OSD that fill others at a time, and copies on this OSD that are filled at a time.
-    public static let fills = 2
+    public static let fills = 8
     /// Groups of this OSD that are scrubbed at a time, and copies on this OSD that are compared for others at a time.
     public static let scrubs = 1
     /// Objects that are brought back at a time while clients are quiet, and while they are not.
-    public static let recoveries = (idle: 16, busy: 3)
+    public static let recoveries = (idle: 16, busy: 2)
+    /// How many times as long as a part took the next one waits, while clients are not quiet.
+    public static let pausePerPart: UInt64 = 7
+    /// Milliseconds that it waits at most.
+    public static let longestPause: UInt64 = 200
     /// Client operations a second from which on clients are not quiet.
     public static let busyOperations = 20
+    /// Milliseconds that a peer's answers to heartbeats take when the monitor is told: Ceph's default, a twentieth of its grace.
+    public static let slowPing: Double = 1000
+    /// Milliseconds after which a write that some member has not committed counts as slow, as in Ceph.
+    public static let slowWrite: UInt64 = 30_000
     /// Milliseconds between two looks of the groups at what may have been lost.
     public static let groupTick: UInt64 = 1000
     /// Seconds that a new OSD looks for a monitor before it gives up; a busy machine takes its time to start one.

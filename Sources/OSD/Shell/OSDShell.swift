@@ -120,6 +120,14 @@ extension OSDShell: OSDEnvironment {
 
     var times: OSDTimes { OSDTimes() }
 
+    func resumePush(_ number: UInt32, for group: GroupSlot, afterMilliseconds milliseconds: UInt64) {
+        loop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(milliseconds))) { [weak self] in
+            guard let self, !self.isStopped else { return }
+            self.core.pushMayGoOn(number, for: group)
+            self.messenger.requestTurnEnd()
+        }
+    }
+
     func occurred(_ branch: RareBranch) {}
 
     func note(_ text: String) { logger.info("\(text)") }

@@ -6,7 +6,7 @@ extension GroupMessage {
         case replicate = 1, replicated, queryInfo, info, queryLog, log, activate, activated, pull, push, pushed
         case cannotPush, scan, scanned, backfillProgress, backfilled, backfillStored, reserve, reserved, started, clean
         case remove, scrub
-        case replicateTogether = 64
+        case replicateTogether = 64, partStored
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -53,6 +53,9 @@ extension GroupMessage {
         case .push(let part):
             tag(.push, &writer)
             part.encode(into: &writer)
+        case .partStored(let object):
+            tag(.partStored, &writer)
+            object.encode(into: &writer)
         case .pushed(let object, let version):
             tag(.pushed, &writer)
             ObjectVersion(object, version).encode(into: &writer)
@@ -130,6 +133,7 @@ extension GroupMessage {
             let wanted = try ObjectVersion(from: &reader)
             return .pull(wanted.object, need: wanted.version)
         case .push: return .push(try ObjectPart(from: &reader))
+        case .partStored: return .partStored(try ObjectID(from: &reader))
         case .pushed:
             let stored = try ObjectVersion(from: &reader)
             return .pushed(stored.object, stored.version)

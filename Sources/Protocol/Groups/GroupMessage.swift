@@ -37,6 +37,8 @@ public struct GroupMessage: Sendable {
         case pull(ObjectID, need: Version)
         /// A part of an object; see `ObjectPart`.
         case push(ObjectPart)
+        /// Receiver of a part that is not the last → sender: it is on this member's disk, the next may come.
+        case partStored(ObjectID)
         /// Receiver of the last part → sender: the object is on this member's disk at this version.
         case pushed(ObjectID, Version)
         /// The member asked does not have the object at that version.
@@ -161,6 +163,8 @@ public struct GroupTuning: Hashable, Sendable {
     public var requestsKept = GroupLimits.requestsKept
     /// Objects in the window of a backfill.
     public var scan = GroupLimits.scan
+    /// Bytes of data in one part of an object that is sent.
+    public var part = GroupLimits.partSize
     /// Objects of a scrub's window.
     public var scrubObjects = ScrubLimits.objects
     /// After how many seconds a group is scrubbed again, and deeply; up to half as many are added, by the group's name.
@@ -181,8 +185,12 @@ public enum GroupLimits {
     public static let logSlack = 4096
     /// Objects named in one message: no more can be missing than the log has entries.
     public static let missingObjects = 8192
-    /// Bytes of data in one part of an object.
-    public static let partSize = 4 << 20
+    /// Bytes of data in one part of an object: few enough that what clients wait for is not long behind one.
+    public static let partSize = 512 << 10
+    /// Parts of an object on their way while clients are quiet, or wait for it; otherwise each waits for the one before.
+    public static let partsInFlight = 4
+    /// Places that were written to while an object was sent; more of them are sent again as one.
+    public static let rewrittenRanges = 64
     /// Omap entries in one part of an object.
     public static let partEntries = 2048
     /// Objects in one answer to a scan: the window of a backfill, on which writes wait for what is being sent.

@@ -127,6 +127,22 @@ public struct OSDStatistics: Sendable {
     /// Copies of objects that groups of this run brought back, and their bytes.
     public var recoveredObjects: UInt64 = 0
     public var recoveredBytes: UInt64 = 0
+    /// Peers that answer heartbeats late, the latest first.
+    public var slowPeers: [SlowPeer] = []
+    /// Writes of clients that some member has not committed for long, and how long the oldest has waited, in seconds.
+    public var slowWrites: UInt32 = 0
+    public var oldestWrite: UInt32 = 0
+
+    /// A peer whose answers to heartbeats take long, as they have lately on average.
+    public struct SlowPeer: Hashable, Sendable {
+        public var osd: OSDID
+        public var milliseconds: UInt32
+
+        public init(osd: OSDID, milliseconds: UInt32) {
+            self.osd = osd
+            self.milliseconds = milliseconds
+        }
+    }
 
     public init(
         id: OSDID, incarnation: UInt64, epoch: Epoch, capacity: UInt64, used: UInt64, groups: [GroupStatistics]
@@ -140,7 +156,7 @@ public struct OSDStatistics: Sendable {
     }
 
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("OSD statistics", supported: 2) { r, _ throws(WireError) in
+        self = try reader.versioned("OSD statistics", supported: 3) { r, _ throws(WireError) in
             var statistics = OSDStatistics(
                 id: OSDID(try r.readI32()), incarnation: try r.readU64(), epoch: Epoch(try r.readU32()),
                 capacity: try r.readU64(), used: try r.readU64(),
@@ -150,12 +166,17 @@ public struct OSDStatistics: Sendable {
             statistics.isWhole = try r.readBool()
             statistics.recoveredObjects = try r.readU64()
             statistics.recoveredBytes = try r.readU64()
+            statistics.slowPeers = try r.readArray(atMost: MonitorLimits.slowPeers) { r throws(WireError) in
+                SlowPeer(osd: OSDID(try r.readI32()), milliseconds: try r.readU32())
+            }
+            statistics.slowWrites = try r.readU32()
+            statistics.oldestWrite = try r.readU32()
             return statistics
         }
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(2, compatible: 2) { w in
+        writer.versioned(3, compatible: 3) { w in
             w.writeI32(id.rawValue)
             w.writeU64(incarnation)
             w.writeU32(epoch.rawValue)
@@ -165,6 +186,12 @@ public struct OSDStatistics: Sendable {
             w.writeBool(isWhole)
             w.writeU64(recoveredObjects)
             w.writeU64(recoveredBytes)
+            w.writeArray(slowPeers) { w, peer in
+                w.writeI32(peer.osd.rawValue)
+                w.writeU32(peer.milliseconds)
+            }
+            w.writeU32(slowWrites)
+            w.writeU32(oldestWrite)
         }
     }
 }
@@ -246,6 +273,8 @@ public struct CommandReply: Hashable, Sendable {
 public enum MonitorLimits {
     /// Increments in one map update; a subscriber further behind gets a whole map.
     public static let increments = 256
+    /// Peers that one OSD says are slow; it names those that are slowest.
+    public static let slowPeers = 32
     public static let words = 64
     public static let word = 4096
     public static let message = 16 << 10

@@ -99,8 +99,16 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
         var tuning = GroupTuning()
         // Clients are cut off for up to 15 s: what is forgotten by then is done a second time when they send it again.
         (tuning.logCut, tuning.logKept, tuning.requestsKept, tuning.scan) = (120, 60, 2000, 1)
+        tuning.part = 16384
         (tuning.scrubObjects, tuning.scrubInterval, tuning.deepScrubInterval) = (2, 4, 12)
         return tuning
+    }
+    func resumePush(_ number: UInt32, for group: GroupSlot, afterMilliseconds milliseconds: UInt64) {
+        cluster.events.after(milliseconds * 1000) { [weak self] in
+            guard let self, self.isAlive else { return }
+            self.core.pushMayGoOn(number, for: group)
+            self.messenger.core.requestTurnEnd()
+        }
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
     func note(_ text: String) { cluster.trace("\(identity.entity): \(text)") }

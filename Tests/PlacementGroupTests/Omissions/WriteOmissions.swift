@@ -209,6 +209,38 @@ import Wire
         #expect(script.answers[refused]?.outcome == .done(errno: 28) && script.read(2) == nil)
     }
 
+    /// How long writes wait for a member is known to a second or so, and nothing is said of those that wait no more.
+    @Test func writesThatTakeLongAreCounted() {
+        let script = Script()
+        func pass(_ seconds: Int) {
+            for _ in 0..<seconds {
+                script.cluster.now += 1000
+                script.member(0).tick()
+            }
+        }
+        script.slowDisks = [2]
+        script.write("x")
+        script.write("y", on: script.objects[1])
+        script.drain()
+        pass(20)
+        script.write("z", on: script.objects[2])
+        script.drain()
+        pass(9)
+        #expect(script.member(0).slowWrites(after: 30_000) == nil)
+        pass(3)
+        #expect(script.member(0).slowWrites(after: 30_000)?.count == 2)
+        pass(20)
+        let slow = script.member(0).slowWrites(after: 30_000)
+        #expect(slow?.count == 3 && (slow?.oldest ?? 0) >= 50_000)
+        script.slowDisks = []
+        script.drain()
+        #expect(script.member(0).slowWrites(after: 0) == nil)
+        pass(1)
+        script.write("again")
+        script.drain()
+        #expect(script.member(0).slowWrites(after: 0) == nil)
+    }
+
     @Test func aResendThatWaitsBehindAReadIsDoneOnce() {
         let script = Script()
         script.write("first")
