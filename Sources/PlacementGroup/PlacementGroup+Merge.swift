@@ -48,8 +48,9 @@ extension PlacementGroup {
                 index = index.dropFirst(4096)
             }
         }
-        let requests = Self.remembered(by: parts)
+        let requests = isWhole ? Self.remembered(by: parts) : []
         log = GroupLog(tail: version)
+        remember(requests, of: version.epoch)
         missing = isWhole ? parts.reduce(into: [:]) { $0.merge($1.missing) { $1 } } : [:]
         if info.isEmpty { info = GroupInfo(group: id, cutAt: version.epoch) }
         info.cutAt = version.epoch
@@ -63,21 +64,32 @@ extension PlacementGroup {
         trimming.trimmed = isWhole ? trimmed.dropFirst().reduce(trimmed[0]) { $0.intersection($1) } : SnapIntervals()
 
         var keys = [GroupKeys.entry(info), GroupKeys.entry(scrub.record)]
-        if isWhole, !requests.isEmpty {
-            let batch = GroupLog.Batch(upTo: version, requests: requests)
-            log.remember(batch)
-            keys.append(GroupKeys.entry(batch))
-        }
         keys += missing.values.map { GroupKeys.entry($0) } + scrub.inconsistent.values.map { GroupKeys.entry($0) }
         keys += trimming.trimmed.runs.map { GroupKeys.trimmed($0) }
+        let older = isWhole ? GroupKeys.requests(Version(epoch: version.epoch, counter: 0)) : GroupKeys.requestsEnd
         let ended = parts.filter { $0 !== self }.map { Transaction.Operation.removeGroup($0.id) }
         commit(
             Transaction(
                 [
-                    .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.snapsStart),
+                    .removeGroupKeys(id, from: GroupKeys.logStart, to: GroupKeys.requestsStart),
+                    .removeGroupKeys(id, from: GroupKeys.requestsStart, to: older),
                     .removeGroupKeys(id, from: GroupKeys.trimmedStart, to: GroupKeys.inconsistentEnd),
                     .setGroupKeys(id, entries: keys),
                 ] + ended), .note)
+    }
+
+    /// Takes up requests of the parts, in pieces that fit a transaction: beside what the group is before it is joined, they do no
+    /// harm.
+    private func remember(_ requests: [RecordedRequest], of epoch: Epoch) {
+        var (rest, number) = (requests[...], UInt64(0))
+        while !rest.isEmpty {
+            number += 1
+            let upTo = Version(epoch: epoch, counter: number)
+            let batch = GroupLog.Batch(upTo: upTo, requests: Array(rest.prefix(GroupLimits.requestsTogether)))
+            log.remember(batch)
+            commit(Transaction([.setGroupKeys(id, entries: [GroupKeys.entry(batch)])]), .note)
+            rest = rest.dropFirst(GroupLimits.requestsTogether)
+        }
     }
 
     /// The requests that the parts remember, as many as one group may, each part's newest.
@@ -89,7 +101,8 @@ extension PlacementGroup {
             }
             return (part.log.trimmed.flatMap(\.requests) + logged).suffix(share)
         }
-        return all.sorted { $0.version < $1.version }
+        var known = Set<RequestID>()
+        return all.filter { known.insert($0.request).inserted }.sorted { $0.version < $1.version }
     }
 
     /// The group was scrubbed when the last of its parts was; what is wrong with the parts is wrong with it.

@@ -145,7 +145,8 @@ extension PlacementGroup {
     private func isHeldWidely(_ object: ObjectID) -> Bool {
         guard recovery.lackingObjects.contains(object) else { return true }
         let holders = members.count { $0.position == .complete && $0.missing[object] == nil && acting.contains($0.osd) }
-        return holders >= Int(intervals.current.minSize)
+        // One alone is not enough, whatever the pool says: the acknowledgement would hang on one disk of several.
+        return holders >= max(2, Int(intervals.current.minSize))
     }
 
     /// True while requests may have to wait for objects on their way, or for what is compared.

@@ -120,7 +120,7 @@ import Wire
     }
 
     /// The copies change with one transaction; before that is on the disk, the next start merges again and comes to the same.
-    @Test(arguments: 0...3) func aMergeThatACrashCutsShortIsDoneAgain(stored: Int) throws {
+    @Test(arguments: 0...5) func aMergeThatACrashCutsShortIsDoneAgain(stored: Int) throws {
         let setup = Setup()
         setup.writeAll()
         setup.makeQuiet()

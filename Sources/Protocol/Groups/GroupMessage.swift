@@ -207,6 +207,8 @@ public enum GroupLimits {
     public static let requests = 2 * requestsKept + 2 * logEntries
     /// Requests that a group remembers which others were merged into.
     public static let requestsMerged = 8192
+    /// Those of them that are stored together.
+    public static let requestsTogether = 1024
     /// Writes that some member has not committed; further ones wait, so that the log can always be trimmed.
     public static let writesInFlight = 3072
     /// Bytes of omap entries in one part of an object, beyond the first entry.
