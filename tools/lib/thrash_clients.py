@@ -40,8 +40,8 @@ class Clients:
         # Threads: jobs that are processes outlive a fio that is killed.
         return ["fio", "--name=checked", "--thread", "--ioengine=nbd", f"--uri={self.cluster.uri('fio')}",
                 "--rw=randwrite", "--bssplit=4k/50:12k/20:64k/20:256k/10", f"--size={FIO_SIZE}",
-                f"--offset_increment={FIO_SIZE}", f"--numjobs={FIO_JOBS}", "--iodepth=8", "--verify=crc32c", "--verify_fatal=1",
-                "--group_reporting", "--randrepeat=1", *options]
+                f"--offset_increment={FIO_SIZE}", f"--numjobs={FIO_JOBS}", "--iodepth=8", "--verify=crc32c",
+                "--verify_fatal=1", "--group_reporting", "--randrepeat=1", *options]
 
     def next_fio(self):
         """A pass writes its whole area in a new order, and then verifies it."""
