@@ -37,10 +37,11 @@ class Clients:
         self.next_fio()
 
     def fio_command(self, *options):
-        return ["fio", "--name=checked", "--ioengine=nbd", f"--uri={self.cluster.uri('fio')}", "--rw=randwrite",
-                "--bssplit=4k/50:12k/20:64k/20:256k/10", f"--size={FIO_SIZE}", f"--offset_increment={FIO_SIZE}",
-                f"--numjobs={FIO_JOBS}", "--iodepth=8", "--verify=crc32c", "--verify_fatal=1", "--group_reporting",
-                "--randrepeat=1", *options]
+        # Threads: jobs that are processes outlive a fio that is killed.
+        return ["fio", "--name=checked", "--thread", "--ioengine=nbd", f"--uri={self.cluster.uri('fio')}",
+                "--rw=randwrite", "--bssplit=4k/50:12k/20:64k/20:256k/10", f"--size={FIO_SIZE}",
+                f"--offset_increment={FIO_SIZE}", f"--numjobs={FIO_JOBS}", "--iodepth=8", "--verify=crc32c",
+                "--verify_fatal=1", "--group_reporting", "--randrepeat=1", *options]
 
     def next_fio(self):
         """A pass writes its whole area in a new order, and then verifies it."""

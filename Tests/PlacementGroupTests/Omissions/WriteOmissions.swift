@@ -195,20 +195,6 @@ import Wire
         #expect(script.answers[taken]?.outcome == .done(errno: 0) && script.read(0) == "newest")
     }
 
-    /// A member that comes up on a full disk says so before the first write, which it could only have stopped at (seed 169 of the
-    /// whole cluster).
-    @Test func aMemberThatComesUpFullIsKnownToBe() {
-        let script = Script()
-        script.kill(2)
-        script.drain()
-        script.host(2).isFull = true
-        script.start(2)
-        script.drain()
-        let refused = script.write("refused")
-        script.drain()
-        #expect(script.answers[refused]?.outcome == .done(errno: 28) && script.read(2) == nil)
-    }
-
     /// How long writes wait for a member is known to a second or so, and nothing is said of those that wait no more.
     @Test func writesThatTakeLongAreCounted() {
         let script = Script()
@@ -239,6 +225,20 @@ import Wire
         script.write("again")
         script.drain()
         #expect(script.member(0).slowWrites(after: 0) == nil)
+    }
+
+    /// A member that comes up on a full disk says so before the first write, which it could only have stopped at (seed 169 of the
+    /// whole cluster).
+    @Test func aMemberThatComesUpFullIsKnownToBe() {
+        let script = Script()
+        script.kill(2)
+        script.drain()
+        script.host(2).isFull = true
+        script.start(2)
+        script.drain()
+        let refused = script.write("refused")
+        script.drain()
+        #expect(script.answers[refused]?.outcome == .done(errno: 28) && script.read(2) == nil)
     }
 
     @Test func aResendThatWaitsBehindAReadIsDoneOnce() {
