@@ -44,6 +44,10 @@ public struct Pool: Hashable, Sendable {
     public var hashesPoolNumber = true
     /// The pool's self-managed snapshots; nil when it never had one.
     public var snapshots: PoolSnapshots?
+    /// A smaller `pg_num` that is wanted; nil when none is.
+    public var lowering: Lowering?
+    /// The newest merge of groups; nil when there was none.
+    public var merge: Merge?
 
     public init(
         id: PoolID, name: String, size: UInt8, minSize: UInt8, groupCount: UInt32, rule: Int32, created: Epoch,
@@ -97,11 +101,14 @@ public struct Pool: Hashable, Sendable {
 
     /// The lowest bits of the hash that all objects of a group share: with a count that is no power of two, the groups
     /// that were not split yet have one bit less.
-    public func bits(ofGroup seed: UInt32) -> Int {
-        let bits = UInt32.bitWidth - (groupCount - 1).leadingZeroBitCount
-        guard groupCount > 1 else { return 0 }
+    public func bits(ofGroup seed: UInt32) -> Int { Self.bits(ofGroup: seed, of: groupCount) }
+
+    /// The same for one of `count` groups.
+    public static func bits(ofGroup seed: UInt32, of count: UInt32) -> Int {
+        let bits = UInt32.bitWidth - (count - 1).leadingZeroBitCount
+        guard count > 1 else { return 0 }
         let half = UInt32(1) << UInt32(bits - 1)
-        return seed < half && seed + half >= groupCount ? bits - 1 : bits
+        return seed < half && seed + half >= count ? bits - 1 : bits
     }
 
     /// `value` modulo `count` such that raising `count` by one moves only values of a single group: the modulo by the next
@@ -113,9 +120,10 @@ public struct Pool: Hashable, Sendable {
         return low < count ? low : value & (mask >> 1)
     }
 
-    /// Version 2 appends kind, object hash and whether the pool's number is hashed, version 3 snapshots.
+    /// Version 2 appends kind, object hash and whether the pool's number is hashed, version 3 snapshots,
+    /// version 4 how fewer groups are come to.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("pool", supported: 3) { r, version throws(WireError) in
+        self = try reader.versioned("pool", supported: 4) { r, version throws(WireError) in
             var pool = Pool(
                 id: PoolID(try r.readI64()), name: try r.readString(atMost: MapLimits.name), size: try r.readU8(),
                 minSize: try r.readU8(), groupCount: try r.readU32(), rule: 0, created: .none)
@@ -138,12 +146,13 @@ public struct Pool: Hashable, Sendable {
                 (1...pool.groupCount).contains(pool.placementGroupCount),
                 (1...MapLimits.poolSize).contains(pool.size), (1...pool.size).contains(pool.minSize)
             else { throw WireError("pool \(pool.id): size, min_size or pg_num out of range") }
+            if version >= 4 { try pool.readLowering(&r) }
             return pool
         }
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(3, compatible: 3) { w in
+        writer.versioned(4, compatible: 4) { w in
             w.writeI64(id.rawValue)
             w.writeString(name)
             w.writeU8(size)
@@ -157,6 +166,7 @@ public struct Pool: Hashable, Sendable {
             w.writeU8(objectHash.rawValue)
             w.writeBool(hashesPoolNumber)
             w.writeOptional(snapshots) { $1.encode(into: &$0) }
+            encodeLowering(into: &w)
         }
     }
 }

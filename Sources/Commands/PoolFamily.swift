@@ -86,7 +86,10 @@ extension Administration {
 
     static func text(_ pool: PoolReport) -> String {
         "pool \(pool.pool) '\(pool.poolName)' replicated size \(pool.size) min_size \(pool.minSize) crush_rule "
-            + "\(pool.crushRule) pg_num \(pool.pgNum) pgp_num \(pool.pgPlacementNum) created \(pool.created)"
+            + "\(pool.crushRule) pg_num \(pool.pgNum) pgp_num \(pool.pgPlacementNum)"
+            + (pool.pgNumTarget == pool.pgNum ? "" : " pg_num_target \(pool.pgNumTarget)")
+            + (pool.pgNumPending == pool.pgNum ? "" : " pg_num_pending \(pool.pgNumPending)")
+            + " created \(pool.created)"
             + (pool.application.isEmpty ? "" : " application \(pool.application)")
     }
 

@@ -87,27 +87,21 @@ public struct RadosAdministration: Sendable {
 
     // MARK: What there is
 
-    /// Shows the names of the pool's objects, in the order in which the groups have them.
+    /// Shows the names of the pool's objects, in the order of storage.
     public func list() async throws(CommandError) {
         let pool = try await openPool()
         var names: [ObjectEntry] = []
         do throws(RADOSError) {
-            var (seed, count) = (UInt32(0), try await pool.groupCount())
-            while seed < count {
-                var after: ObjectID?
-                repeat {
-                    let part = try await pool.list(group: seed, after: after, prefix: .empty)
-                    let found = part.names.map { ObjectEntry(name: $0.description) }
-                    if output.format == .plain {
-                        write(found.map { $0.name + "\n" }.joined())
-                    } else {
-                        names += found
-                    }
-                    after = part.next
-                } while after != nil
-                seed += 1
-                // Groups that were split meanwhile have left objects to new ones; some may be shown twice.
-                if seed == count { count = try await pool.groupCount() }
+            var next: ListingPosition? = ListingPosition(0)
+            while let position = next {
+                let part = try await pool.list(from: position, prefix: .empty)
+                let found = part.names.map { ObjectEntry(name: $0.description) }
+                if output.format == .plain {
+                    write(found.map { $0.name + "\n" }.joined())
+                } else {
+                    names += found
+                }
+                next = part.next
             }
         } catch {
             throw CommandError(errno: Self.status, "error listing pool '\(poolName)': \(Self.text(error))")

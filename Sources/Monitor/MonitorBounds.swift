@@ -25,6 +25,9 @@ public enum MonitorBounds {
     /// Bytes of a monitor's name.
     public static let name = 64
 
+    /// Groups that end with one epoch: clients of them and of their takers wait meanwhile.
+    public static let mergesAtATime: UInt32 = 32
+
     /// The relations between them.
     static func check() {
         precondition(updateBytes < MessageLimits.payload, "a map update must fit a message")
@@ -46,6 +49,10 @@ public struct MonitorTimes: Hashable, Sendable {
     /// A monitor that did not come to its tick for this long was held up, with or without the OSDs: that it heard nothing
     /// says nothing of them.
     public var heldUp: UInt64 = 2_000
+    /// Groups that are quiet for this long and not ready to be merged serve again.
+    public var mergeGrace: UInt64 = 3_000
+    /// After that they are not made quiet again for this long.
+    public var mergePause: UInt64 = 15_000
     /// How often `MonitorCore.tick` is to be called.
     public var tick: UInt64 = 100
 

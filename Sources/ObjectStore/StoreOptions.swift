@@ -42,6 +42,10 @@ public struct StoreOptions: Sendable {
     public var replayedKeys = 16 << 20
     /// Leaves out every flush and every wait for stable storage: for tests that must lose data, never for use.
     public var unsafeNoFlush = false
+    /// Where the data begins on the device.
+    package var dataStart: UInt64 {
+        StoreLimits.journalStart + journalSize / UInt64(StoreLimits.unitSize) * UInt64(StoreLimits.unitSize)
+    }
     /// Does not try io_uring, as if the system forbade it.
     public var withoutRing = false
 

@@ -64,6 +64,8 @@ public protocol GroupEnvironment: AnyObject {
     func requestTurn(_ kind: TurnKind, for group: GroupSlot)
     /// Gives a turn back, or takes the request back.
     func releaseTurn(_ kind: TurnKind, for group: GroupSlot)
+    /// Has the monitor told soon how the group is.
+    func reportSoon()
     /// Has the group's `scrubMayGoOn` called when the OSD has time for a step: soon, or (not `isUrgent`) later beside clients.
     func requestScrubStep(for group: GroupSlot, isUrgent: Bool)
     /// True when the OSD may bring one more object back now; given back by `endRecovery`. When it is false, the group's
@@ -171,6 +173,10 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case split
     /// A group was split that was bringing back what members lacked.
     case splitWhileRecovering
+    /// Groups were merged into one.
+    case merged
+    /// Groups were merged of which this copy did not have all, or not as they were at last.
+    case mergedOutOfStep
     /// A scrub went through a group and found nothing.
     case scrubbedClean
     /// A scrub found copies that are not what they should be.

@@ -10,7 +10,10 @@ public struct Interval: Hashable, Sendable {
     public var acting: [OSDID]
     public var size: UInt8
     public var minSize: UInt8
-    public var groupCount: UInt32
+    /// The lowest bits of the hash that the group's objects share: more when it was split, fewer when others were merged into it.
+    public var bits: UInt8
+    /// True while the group writes nothing because it is about to be merged.
+    public var isQuiet: Bool
 
     /// Who orders the group's operations.
     public var primary: OSDID?
@@ -27,7 +30,7 @@ public struct Interval: Hashable, Sendable {
 
     func isSame(as other: Interval) -> Bool {
         up == other.up && acting == other.acting && size == other.size && minSize == other.minSize
-            && groupCount == other.groupCount && primary == other.primary
+            && bits == other.bits && isQuiet == other.isQuiet && primary == other.primary
     }
 }
 
@@ -49,28 +52,29 @@ public struct IntervalHistory: Sendable {
     /// The history of a group at the epoch that created its pool.
     ///
     /// - Parameter upThru: what that epoch's map says of the placement's primary.
-    public init(pool: Pool, placement: OSDMap.Placement, upThru: Epoch = .none) {
-        current = Self.interval(at: pool.created, pool, placement, upThru)
+    public init(group: PGID, pool: Pool, placement: OSDMap.Placement, upThru: Epoch = .none) {
+        current = Self.interval(at: pool.created, group, pool, placement, upThru)
     }
 
     private static func interval(
-        at epoch: Epoch, _ pool: Pool, _ placement: OSDMap.Placement, _ upThru: Epoch
+        at epoch: Epoch, _ group: PGID, _ pool: Pool, _ placement: OSDMap.Placement, _ upThru: Epoch
     ) -> Interval {
         let acting = placement.acting.filter { $0 != .none }
         let primary = placement.primary.flatMap { acting.contains($0) ? $0 : nil } ?? acting.first
         return Interval(
             first: epoch, up: placement.up.filter { $0 != .none }, acting: acting, size: pool.size,
-            minSize: pool.minSize, groupCount: pool.groupCount, primary: primary, upThru: upThru)
+            minSize: pool.minSize, bits: UInt8(pool.bits(ofGroup: group.seed)), isQuiet: pool.isQuiet(group.seed),
+            primary: primary, upThru: upThru)
     }
 
     /// Goes on to `epoch`. True when a new interval begins with it.
     ///
     /// - Parameter upThru: what that epoch's map says of the placement's primary.
     public mutating func advance(
-        to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch
+        to epoch: Epoch, of group: PGID, pool: Pool, placement: OSDMap.Placement, upThru: Epoch
     ) -> Bool {
         precondition(epoch > current.first, "epoch \(epoch) is not after \(current.first)")
-        let next = Self.interval(at: epoch, pool, placement, upThru)
+        let next = Self.interval(at: epoch, group, pool, placement, upThru)
         guard !next.isSame(as: current) else {
             current.upThru = max(current.upThru, upThru)
             return false
@@ -83,6 +87,12 @@ public struct IntervalHistory: Sendable {
         }
         current = next
         return true
+    }
+
+    /// The group is no more: nobody is in it.
+    mutating func end() {
+        past.removeAll()
+        (current.up, current.acting, current.primary) = ([], [], nil)
     }
 
     /// Takes an OSD out of every interval that is over: its disk is gone for good, so it is no witness of what it once took,

@@ -31,7 +31,7 @@ extension PlacementGroup {
     }
 
     private func activation(for osd: OSDID, _ merge: LogMerge) -> Activation {
-        var result = GroupInfo(group: id, groupCount: info.groupCount)
+        var result = GroupInfo(group: id, cutAt: interval)
         result.lastUpdate = peering.authorityLog.head
         result.logTail = merge.rewindTo
         result.lastBackfill = merge.position
@@ -89,7 +89,6 @@ extension PlacementGroup {
         missing = Dictionary(activation.missing.map { ($0.object, $0) }, uniquingKeysWith: { $1 })
         arriving.removeAll()
         info = activation.info
-        info.groupCount = intervals.current.groupCount
         info.logTail = log.tail
         info.missingCount = UInt32(missing.count)
         precondition(log.head == info.lastUpdate, "group \(id): activated \(info), log ends at \(log.head)")
@@ -121,8 +120,11 @@ extension PlacementGroup {
     }
 
     /// Only when **all** members have stored the activation is it part of the history that rules out older ones.
-    func activationStored(by osd: OSDID) {
-        guard phase == .activating, peering.awaiting.remove(osd) != nil, peering.awaiting.isEmpty else { return }
+    func activationStored(by osd: OSDID, isFull: Bool) {
+        guard phase == .activating, peering.awaiting.remove(osd) != nil else { return }
+        // Known before the first write: one that has no room could only stop.
+        if let index = members.firstIndex(where: { $0.osd == osd }) { members[index].isFull = isFull }
+        guard peering.awaiting.isEmpty else { return }
         if peering.mustChooseAgain { return startPeering() }
         peering.activations.removeAll()
         peering.logs.removeAll()
@@ -145,7 +147,7 @@ extension PlacementGroup {
     }
 
     func serveWaiting() {
-        guard phase == .active else { return }
+        guard phase == .active, !isQuiet else { return }
         let requests = waiting
         waiting.removeAll()
         for (request, client) in requests { self.request(request, from: client) }
@@ -156,6 +158,7 @@ extension PlacementGroup {
     /// Every copy is complete and where it should be: what older intervals left is of no use any more.
     func becomeClean() {
         noteClean()
+        if isQuiet { environment.reportSoon() }
         for osd in others { send(.clean(interval), to: osd) }
         shareScrubState()
         for osd in peering.infos.keys.sorted() where !acting.contains(osd) { strayAppeared(osd) }
@@ -197,7 +200,7 @@ extension PlacementGroup {
         log = GroupLog()
         missing.removeAll()
         committedThrough = .zero
-        var next = GroupInfo(group: id, groupCount: info.groupCount)
+        var next = GroupInfo(group: id, cutAt: info.cutAt)
         next.lastBackfill = .nothing
         next.historyLastEpochStarted = info.historyLastEpochStarted
         next.historyLastEpochClean = info.historyLastEpochClean
@@ -217,7 +220,7 @@ extension PlacementGroup {
         let objects = environment.objects(in: range, after: nil, limit: GroupLimits.removals)
         if objects.isEmpty {
             isRemoving = false
-            info = GroupInfo(group: id, groupCount: intervals.current.groupCount)
+            info = GroupInfo(group: id, cutAt: interval)
             scrub = Scrub()
             commit(Transaction([.removeGroup(id)]), .note)
         } else {

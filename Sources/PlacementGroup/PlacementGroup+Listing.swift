@@ -2,7 +2,8 @@ import Protocol
 import Wire
 
 extension PlacementGroup {
-    /// The group's objects, for a request that asks for nothing else.
+    /// The group's objects, for a request that asks for nothing else: names, where to go on, and how many bits of the hash
+    /// they share, which says how far the answer reaches.
     func list(
         _ request: OperationRequest, _ client: ClientHandle, after: ObjectID?, prefix: Bytes, limit: UInt32
     ) {
@@ -17,6 +18,7 @@ extension PlacementGroup {
         let output = Bytes.encoding(capacity: 64 * names.count + 64) { writer in
             writer.writeArray(names) { $1.encode(into: &$0) }
             writer.writeOptional(objects.count == Int(limit) ? objects.last : nil) { $1.encode(into: &$0) }
+            writer.writeU8(intervals.current.bits)
         }
         environment.reply(
             OperationReply(

@@ -68,25 +68,26 @@ extension PlacementGroup {
             case .data(let data):
                 outputs.append(data)
                 self.read(request, client, outputs: outputs, step: step + 1)
-            case .failed:
-                if inspect(request.object) {
-                    activities[request.object]?.queue.prepend((request, client))
-                } else {
-                    answer(request, client, errno: Errno.ioError)
-                }
-                release(request.object, writer: false)
+            case .failed: readFailed(of: draft(of: request).object, request, client)
             }
         case .execution(var execution, let offset, let length):
             switch outcome {
             case .data(let data):
                 execution.fetched.append(FetchedRange(offset: offset, length: length, data: data))
                 execution.request.isWrite ? continueWrite(&execution) : continueRead(execution)
-            case .failed:
-                let request = execution.request
-                answer(request, execution.client, errno: Errno.ioError)
-                request.isWrite ? unhold(request.object) : release(request.object, writer: false)
+            case .failed: readFailed(of: execution.draft.object, execution.request, execution.client)
             }
         }
+    }
+
+    /// A request cannot have the data of an object, or of a version of it, from this copy: it begins again when the members have
+    /// been asked for theirs, or is told to fail.
+    private func readFailed(of version: ObjectID, _ request: OperationRequest, _ client: ClientHandle) {
+        let isLookedInto = inspect(version)
+        if !isLookedInto { answer(request, client, errno: Errno.ioError) }
+        if request.isWrite { return isLookedInto ? beginAgain(request, client) : unhold(request.object) }
+        if isLookedInto { activities[request.object]?.queue.prepend((request, client)) }
+        release(request.object, writer: false)
     }
 
     /// Goes on with a reading request at `step`; ends, or waits for data.

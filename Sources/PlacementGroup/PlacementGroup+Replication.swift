@@ -28,6 +28,7 @@ extension PlacementGroup {
         for request: OperationRequest, from client: ClientHandle, object: ObjectID? = nil,
         after earlier: [LogEntry] = []
     ) {
+        precondition(!isQuiet, "group \(id) writes although it is about to be merged")
         let version = nextVersion(after: earlier.count)
         let entry = LogEntry(
             kind: kind, object: object ?? request.object, version: version, prior: prior, request: request.id,
@@ -198,7 +199,7 @@ extension PlacementGroup {
         }
         if scrub.awaitsCommits { beginExaminations() }
         // Requests that waited for the writes under way to become fewer.
-        while !waiting.isEmpty, writes.count < GroupLimits.writesInFlight / 2, phase == .active {
+        while !waiting.isEmpty, writes.count < GroupLimits.writesInFlight / 2, phase == .active, !isQuiet {
             let (request, client) = waiting.removeFirst()
             admit(request, client)
         }

@@ -41,8 +41,9 @@ extension PlacementGroup {
     public func request(_ request: OperationRequest, from client: ClientHandle) {
         precondition(isPrimary, "group \(id): \(me) is not the primary of \(acting)")
         if case .administer(let command)? = request.steps.first { return administer(command, request, client) }
-        // One that came before and waits is not overtaken.
-        if phase == .active, waiting.isEmpty, !request.isWrite || writes.count < GroupLimits.writesInFlight {
+        // One that came before and waits is not overtaken. In a group that is quiet all wait, reads too: after a merge another
+        // may lead its objects, who does not wait for what was promised to this one.
+        if phase == .active, waiting.isEmpty, !isQuiet, !request.isWrite || writes.count < GroupLimits.writesInFlight {
             admit(request, client)
         } else if waiting.count < GroupLimits.waitingRequests {
             waiting.append((request, client))

@@ -10,30 +10,28 @@ import Wire
 /// others' objects is an entry without meaning. So members that were ahead of each other before are so by the same entries
 /// afterwards, and agree in peering as they would have.
 extension PlacementGroup {
-    /// True when the copy has something that is not cut for `pg_num` groups yet.
-    public func mustSplit(into groupCount: UInt32) -> Bool { !info.isEmpty && info.groupCount < groupCount }
+    /// True when the copy has something that has not gone through the splits and merges of this epoch.
+    public func isCut(before epoch: Epoch) -> Bool { !info.isEmpty && info.cutAt < epoch }
 
     /// Gives the groups that split off what is theirs; to be called before the epoch's `advance`.
     ///
     /// On disk it is done with the last transaction, which changes this group. A crash before that leaves it to be done again.
-    public func split(into parts: [PlacementGroup], _ pool: Pool) {
-        precondition(mustSplit(into: pool.groupCount), "group \(id) is split already: \(info)")
-        // With a number that is no power of two, some groups stay whole: that need not be on disk before the next info is.
-        guard !parts.isEmpty else { return info.groupCount = pool.groupCount }
+    public func split(into parts: [PlacementGroup], _ pool: Pool, at epoch: Epoch) {
+        precondition(isCut(before: epoch), "group \(id) is split already: \(info)")
         environment.occurred(.split)
         if recovery.isWorking || !missing.isEmpty { environment.occurred(.splitWhileRecovering) }
-        for part in parts { part.takePart(of: self, pool) }
-        cut(to: pool)
+        for part in parts { part.takePart(of: self, pool, at: epoch) }
+        cut(to: pool, at: epoch)
     }
 
     /// Becomes the group's part of what `whole` is.
-    private func takePart(of whole: PlacementGroup, _ pool: Pool) {
+    private func takePart(of whole: PlacementGroup, _ pool: Pool, at epoch: Epoch) {
         func isOwn(_ object: ObjectID) -> Bool { pool.group(ofHash: object.hash) == id }
         log = whole.log.part(where: isOwn)
         missing = whole.missing.filter { isOwn($0.key) }
         info = whole.info
         info.group = id
-        info.groupCount = pool.groupCount
+        info.cutAt = epoch
         info.missingCount = UInt32(missing.count)
         committedThrough = whole.committedThrough
         scrub = Scrub()
@@ -54,7 +52,7 @@ extension PlacementGroup {
     }
 
     /// The index of snapshots.
-    private var index: [(key: Bytes, clone: ObjectID)] {
+    var index: [(key: Bytes, clone: ObjectID)] {
         environment.groupKeys(id, from: GroupKeys.snapsStart, to: GroupKeys.snapsEnd, limit: .max).map { entry in
             do {
                 return (entry.key, try GroupKeys.clone(ofIndex: entry.key).clone)
@@ -65,7 +63,7 @@ extension PlacementGroup {
     }
 
     /// Lets go of what other groups have taken.
-    private func cut(to pool: Pool) {
+    private func cut(to pool: Pool, at epoch: Epoch) {
         func isOwn(_ object: ObjectID) -> Bool { pool.group(ofHash: object.hash) == id }
         var steps: [Transaction.Operation] = []
         func remove(_ key: Bytes) { steps.append(.removeGroupKeys(id, from: key, to: Bytes(key.array + [0]))) }
@@ -76,7 +74,7 @@ extension PlacementGroup {
         missing = missing.filter { isOwn($0.key) }
         scrub.inconsistent = scrub.inconsistent.filter { isOwn($0.key) }
         log = log.part(where: isOwn)
-        info.groupCount = pool.groupCount
+        info.cutAt = epoch
         info.missingCount = UInt32(missing.count)
         let keys = foreign.map { GroupKeys.entry($0.withoutMeaning) } + [GroupKeys.entry(info)]
         steps.append(.setGroupKeys(id, entries: keys))

@@ -7,6 +7,7 @@ extension PlacementGroup {
         var (state, waitingFor) = condition
         if acting.count < Int(intervals.current.size) { state.formUnion([.undersized, .degraded]) }
         if acting != up { state.insert(.remapped) }
+        if isReadyToMerge { state.insert(.premerge) }
         if !scrub.inconsistent.isEmpty { state.insert(.inconsistent) }
         if !scrub.repairing.isEmpty { state.insert(.repair) }
         if scrub.stage == .comparing || scrub.stage == .pausing {
@@ -14,6 +15,7 @@ extension PlacementGroup {
             if scrub.run?.kind.isDeep == true { state.insert(.deep) }
         }
         var result = GroupStatistics(group: id, state: state, waitingFor: waitingFor, lastUpdate: info.lastUpdate)
+        result.interval = interval
         result.trimmed = snapsTrimmed
         result.counts = counts
         result.scrubErrors = scrub.inconsistent.values.reduce(0) { $0 + UInt32($1.errorCount) }

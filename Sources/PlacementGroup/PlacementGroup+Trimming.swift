@@ -32,7 +32,7 @@ extension PlacementGroup {
 
     /// Trims a few more clones: ordinary writes, only while every copy is complete and where it should be.
     func continueTrimming() {
-        guard let wanted = snapshots?.trimming, !wanted.isEmpty, isClean, waiting.isEmpty else { return }
+        guard let wanted = snapshots?.trimming, !wanted.isEmpty, isClean, !isQuiet, waiting.isEmpty else { return }
         while trimming.underway.count < SnapLimits.trimsInFlight, writes.count < GroupLimits.writesInFlight,
             let snap = snapsToTrim.first
         {

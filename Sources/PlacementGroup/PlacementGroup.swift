@@ -81,7 +81,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         self.environment = environment
         self.intervals = intervals
         range = ObjectRange(pool: id.pool, seed: id.seed, bits: pool.bits(ofGroup: id.seed))
-        info = GroupInfo(group: id, groupCount: pool.groupCount)
+        info = GroupInfo(group: id, cutAt: intervals.current.first)
         log = GroupLog()
         missing = [:]
         committedThrough = .zero
@@ -202,10 +202,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     /// - Parameter upThru: what that epoch's map says of the placement's primary.
     public func advance(to epoch: Epoch, pool: Pool, placement: OSDMap.Placement, upThru: Epoch) {
         range = ObjectRange(pool: id.pool, seed: id.seed, bits: pool.bits(ofGroup: id.seed))
-        if info.isEmpty { info.groupCount = pool.groupCount }
-        precondition(
-            info.groupCount >= pool.groupCount, "group \(id) was not split for pg_num \(pool.groupCount): \(info)")
-        let isNew = intervals.advance(to: epoch, pool: pool, placement: placement, upThru: upThru)
+        let isNew = intervals.advance(to: epoch, of: id, pool: pool, placement: placement, upThru: upThru)
         snapshots = pool.snapshots
         guard hasBegun else { return }
         if isNew {
@@ -225,7 +222,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
     /// The disk of an OSD is gone for good by the map that follows: removed, replaced, or declared lost.
     public func strike(_ osd: OSDID) { intervals.strike(osd) }
 
-    private func enterInterval() {
+    /// A new interval: what belonged to the one before is let go, and a primary begins to peer.
+    func enterInterval() {
         leaveRecovery()
         leaveScrub()
         leaveTrimming()
@@ -272,7 +270,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
         case .activation(let activatedIn, let primary):
             guard activatedIn == interval else { break }
             committedThrough = info.lastUpdate
-            primary == me ? activationStored(by: me) : send(.activated, to: primary)
+            let isFull = environment.isFull
+            primary == me ? activationStored(by: me, isFull: isFull) : send(.activated(isFull: isFull), to: primary)
         case .objectStored(let object, let version, let storedIn, let from):
             guard storedIn == interval else { break }
             isPrimary ? pullStored(object, version) : send(.pushed(object, version), to: from)
@@ -312,8 +311,8 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             receivedLog(info, entries, missing, from: from)
         case .activate(let activation):
             if from == primary { activate(activation, primary: from) }
-        case .activated:
-            activationStored(by: from)
+        case .activated(let isFull):
+            activationStored(by: from, isFull: isFull)
         case .pull, .push, .pushed, .cannotPush:
             receivedTransfer(message.body, from: from)
         case .scrub(let message):

@@ -17,10 +17,10 @@ public protocol ObjectPool: AnyObject, Sendable {
     func perform(
         _ steps: [ObjectOperation], on object: ObjectName, in scope: SnapshotScope
     ) async throws(RADOSError) -> [Bytes]
-    /// Objects of a group after `after` whose names begin with `prefix`, at most `OperationLimits.listing`; perhaps none
-    /// although there are more. Those that exist at `snap`.
+    /// Objects from `position` on whose names begin with `prefix`, at most `OperationLimits.listing`; perhaps none although
+    /// there are more. Those that exist at `snap`. Beside changes of the pool's groups, some may be come to twice.
     func list(
-        group seed: UInt32, after: ObjectID?, prefix: Bytes, at snap: SnapID
+        from position: ListingPosition, prefix: Bytes, at snap: SnapID
     ) async throws(RADOSError) -> ObjectListing
     /// Has the monitors give out the number of a new snapshot; it is stored by then.
     func createSnapshot() async throws(RADOSError) -> SnapID
@@ -36,33 +36,9 @@ extension ObjectPool {
         try await perform(steps, on: object, in: .head)
     }
 
-    /// Objects of a group as they are now.
-    public func list(group seed: UInt32, after: ObjectID?, prefix: Bytes) async throws(RADOSError) -> ObjectListing {
-        try await list(group: seed, after: after, prefix: prefix, at: .head)
-    }
-}
-
-/// A part of a group's objects.
-public struct ObjectListing: Sendable {
-    /// The names found.
-    public var names: [ObjectName]
-    /// Where to go on; nil at the end.
-    public var next: ObjectID?
-
-    /// A part of a listing.
-    public init(names: [ObjectName], next: ObjectID?) {
-        self.names = names
-        self.next = next
-    }
-
-    /// Decodes the output of `ObjectOperation.listObjects`.
-    public init(decoding output: Bytes) throws(WireError) {
-        var reader = ByteReader(output)
-        names = try reader.readArray(atMost: Int(OperationLimits.listing)) { r throws(WireError) in
-            try ObjectName(from: &r)
-        }
-        next = try reader.readOptional { r throws(WireError) in try ObjectID(from: &r) }
-        try reader.expectEnd()
+    /// Objects as they are now.
+    public func list(from position: ListingPosition, prefix: Bytes) async throws(RADOSError) -> ObjectListing {
+        try await list(from: position, prefix: prefix, at: .head)
     }
 }
 

@@ -94,7 +94,7 @@ struct SimulationCommand: Sendable {
 
     /// Ways that only the groups' own simulation takes, or that need disks that fail.
     static let takenElsewhere: Set<RareBranch> = [
-        .unfound, .readRepaired, .backfillResumed, .scrubFoundDamage, .copyReplaced, .nothingToRepairFrom,
+        .unfound, .backfillResumed, .nothingToRepairFrom,
     ]
     /// Seeds from which on each way must have been taken.
     static let manySeeds = 40

@@ -175,6 +175,7 @@ public struct MemoryObjects: Sendable {
         return .encoding { writer in
             writer.writeArray(found.prefix(limit)) { $1.name.encode(into: &$0) }
             writer.writeOptional(found.count > limit ? found[limit - 1] : nil) { $1.encode(into: &$0) }
+            writer.writeU8(UInt8(Pool.bits(ofGroup: group.seed, of: group.count)))
         }
     }
 }

@@ -88,12 +88,14 @@ public final class MemoryPool: ObjectPool {
     }
 
     public func list(
-        group seed: UInt32, after: ObjectID?, prefix: Bytes, at snap: SnapID
+        from position: ListingPosition, prefix: Bytes, at snap: SnapID
     ) async throws(RADOSError) -> ObjectListing {
+        let seed = position.seed(of: groups)
+        let step = position.step(seed, of: groups, in: PoolID(1), prefix: prefix, limit: 3)
         let id = ObjectID(pool: PoolID(1), hash: seed, name: ObjectName("group"))
         let outputs = try await perform(
-            [.listObjects(after: after, prefix: prefix, limit: 3)], on: id, seed: seed, SnapshotScope(snap: snap))
-        guard let listing = try? ObjectListing(decoding: outputs[0]) else {
+            [step], on: id, seed: seed, SnapshotScope(snap: snap))
+        guard let listing = try? ObjectListing(decoding: outputs[0], of: seed, in: PoolID(1), from: position) else {
             throw RADOSError(errno: 5, "a listing that cannot be decoded")
         }
         return listing

@@ -68,6 +68,7 @@ final class GroupHost: GroupEnvironment {
         return true
     }
     func endRecovery() { recoveries -= 1 }
+    func reportSoon() {}
     var recoveredObjects = 0
     func recovered(bytes: UInt64) { recoveredObjects += 1 }
     var tuning: GroupTuning {
@@ -146,7 +147,7 @@ final class GroupHost: GroupEnvironment {
             PlacementGroup(
                 id: id, slot: GroupSlot(index: UInt32(index)), pool: cluster.pool(first),
                 intervals: IntervalHistory(
-                    pool: cluster.pool, placement: first.placement(id), upThru: first.upThru(of: id)),
+                    group: id, pool: cluster.pool, placement: first.placement(id), upThru: first.upThru(of: id)),
                 environment: self)
         }
         isServing = false
@@ -156,14 +157,17 @@ final class GroupHost: GroupEnvironment {
 
     private func serve() {
         isServing = true
-        for group in groups { group.begin(damaged: damaged) }
+        for group in groups where group.id.seed < cluster.epochs[Int(epoch.rawValue)].groupCount {
+            group.begin(damaged: damaged)
+        }
         damaged = []
     }
 
     func advance() {
         epoch = epoch.next
         let record = cluster.epochs[Int(epoch.rawValue)]
-        for group in groups {
+        if let merge = record.merge, merge.epoch == epoch { groups[0].merge(Array(groups[1...]), merge) }
+        for group in groups where group.id.seed < record.groupCount {
             group.advance(
                 to: epoch, pool: cluster.pool(record), placement: record.placement(group.id),
                 upThru: record.upThru(of: group.id))
@@ -214,6 +218,10 @@ final class GroupCluster {
         var temporary: [PGID: [OSDID]] = [:]
         var snapshots: PoolSnapshots?
         var blocklist: Set<UInt64> = []
+        /// How many groups there are, and how they become fewer.
+        var groupCount: UInt32 = 2
+        var lowering: Pool.Lowering?
+        var merge: Pool.Merge?
 
         func placement(_ group: PGID) -> OSDMap.Placement {
             let up = (raw[group] ?? []).filter { self.up.contains($0) }
@@ -293,6 +301,8 @@ final class GroupCluster {
     func pool(_ record: EpochRecord) -> Pool {
         var pool = pool
         pool.snapshots = record.snapshots
+        (pool.groupCount, pool.placementGroupCount) = (record.groupCount, record.groupCount)
+        (pool.lowering, pool.merge) = (record.lowering, record.merge)
         return pool
     }
 

@@ -16,7 +16,7 @@ import Wire
         LogEntry(kind: .delete, object: object(name), version: version, prior: prior, request: .none)
     }
     func info(_ log: [LogEntry], tail: Version = .zero, complete: Bool = true) -> GroupInfo {
-        var info = GroupInfo(group: group, groupCount: 8)
+        var info = GroupInfo(group: group, cutAt: Epoch(8))
         info.lastUpdate = log.last?.version ?? tail
         info.logTail = tail
         info.isComplete = complete
@@ -96,7 +96,7 @@ import Wire
 
     @Test func theAuthorityIsCompleteAndHasTheNewestActivation() {
         func info(_ update: Version, les: UInt32, history: UInt32 = 0, complete: Bool = true) -> GroupInfo {
-            var info = GroupInfo(group: group, groupCount: 8)
+            var info = GroupInfo(group: group, cutAt: Epoch(8))
             info.lastUpdate = update
             info.lastEpochStarted = Epoch(les)
             info.historyLastEpochStarted = Epoch(history)

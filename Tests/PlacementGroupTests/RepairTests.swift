@@ -88,6 +88,47 @@ import Wire
 
     // MARK: Reads
 
+    /// Not only plain reads: whatever needs the data of a bad copy waits until there is a good one.
+    @Test(
+        arguments: [
+            [.sparseRead(offset: 0, length: 4)], [.assertExists, .compareExtent(offset: 0, data: Bytes("data"))],
+            [.compareExtent(offset: 0, data: Bytes("data")), .write(offset: 1, data: Bytes("u"))],
+        ] as [[ObjectOperation]])
+    func whateverReadsABadCopyIsDoneWithAGoodOne(_ steps: [ObjectOperation]) {
+        let script = Script()
+        script.fill()
+        let object = script.objects[0]
+        script.host(0).store.rot(object, .data)
+        let number = script.send(script.request(steps, on: object))
+        script.drain()
+        #expect(script.answers[number]?.outcome == .done(errno: 0))
+        #expect(script.isClean && script.inconsistent.isEmpty && script.host(0).store.rotten.isEmpty)
+        script.expectEqual()
+    }
+
+    @Test func aBadCloneIsReplacedWhenTheSnapshotIsRead() throws {
+        let script = Script()
+        script.fill()
+        let object = script.objects[0]
+        script.cluster.newEpoch {
+            $0.snapshots = PoolSnapshots()
+            _ = $0.snapshots?.create()
+        }
+        script.drain()
+        var write = script.request([.writeFull(data: Bytes("new"))], on: object)
+        write.context = try #require(SnapContext(sequence: SnapID(1), snaps: [SnapID(1)]))
+        script.send(write)
+        script.drain()
+        script.host(0).store.rot(object.at(SnapID(1)), .data)
+        var read = script.request([.read(offset: 0, length: 4)], on: object)
+        read.snap = SnapID(1)
+        script.send(read)
+        script.drain()
+        #expect(script.answers[read.id.number]?.outputs == [Bytes("data")])
+        #expect(script.isClean && script.inconsistent.isEmpty && script.host(0).store.rotten.isEmpty)
+        script.expectEqual()
+    }
+
     @Test func aReadOfABadCopyIsAnsweredFromAGoodOneAndTheBadOneReplaced() {
         let script = Script()
         script.fill()

@@ -22,14 +22,15 @@ import Wire
             PlacementGroup(
                 id: id, slot: GroupSlot(index: 0), pool: pool, intervals: whole.intervals, environment: host)
         }
-        #expect(whole.mustSplit(into: 4))
-        whole.split(into: [load(other, pool)], pool)
+        let epoch = whole.intervals.current.first.next
+        #expect(whole.isCut(before: epoch))
+        whole.split(into: [load(other, pool)], pool, at: epoch)
         try #require(host.store.pending.count == 2)
         host.store.crash(keeping: stored)
         let again = load(whole.id, script.cluster.pool)
-        #expect(again.mustSplit(into: 4) == (stored < 2))
-        if again.mustSplit(into: 4) {
-            again.split(into: [load(other, pool)], pool)
+        #expect(again.isCut(before: epoch) == (stored < 2))
+        if again.isCut(before: epoch) {
+            again.split(into: [load(other, pool)], pool, at: epoch)
             host.store.crash(keeping: 2)
         }
         for id in [whole.id, other] {
@@ -37,7 +38,7 @@ import Wire
             let own = before.filter { pool.group(ofHash: $0.object.hash) == id }
             #expect(!own.isEmpty && half.log.entries.filter { $0.kind != .error } == own)
             #expect(half.log.entries.map(\.version) == before.map(\.version))
-            #expect(half.info.groupCount == 4 && half.info.lastUpdate == whole.info.lastUpdate)
+            #expect(half.info.cutAt == epoch && half.info.lastUpdate == whole.info.lastUpdate)
             // What is not the half's own answers nobody.
             let foreign = before.filter { pool.group(ofHash: $0.object.hash) != id }
             #expect(foreign.allSatisfy { half.log.outcome(of: $0.request) == nil })

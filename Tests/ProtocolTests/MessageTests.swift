@@ -14,7 +14,7 @@ import Wire
     var samples: [Message] {
         let entry = LogEntry(
             kind: .modify, object: object, version: v(2), prior: v(1), request: RequestID(client: 1, number: 2))
-        var info = GroupInfo(group: group, groupCount: 8)
+        var info = GroupInfo(group: group, cutAt: Epoch(8))
         info.lastUpdate = v(2)
         var part = ObjectPart(object: object, version: v(2), exists: true, size: 100)
         part.data = Bytes(repeating: 7, count: 50)
@@ -43,7 +43,7 @@ import Wire
                         info: info, rewindTo: v(1), entries: [entry], missing: missing, removals: [object],
                         requests: [RecordedRequest(request: RequestID(client: 1, number: 2), version: v(1), errno: 17)])
                 ),
-                .activated, .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
+                .activated(isFull: true), .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
                 .cannotPush(object, need: v(2)), .scan(after: object, limit: 10),
                 .scanned([ObjectVersion(object, v(2))], more: true), .backfillProgress(object), .backfilled,
                 .backfillStored, .reserve, .reserved(true), .started(Epoch(4)), .clean(Epoch(4)), .remove,

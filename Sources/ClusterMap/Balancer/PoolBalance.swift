@@ -28,6 +28,9 @@ struct PoolBalance {
     private(set) var bindings: [BalancePlan.Binding] = []
 
     init(_ pool: Pool, in map: OSDMap) throws(BalanceError) {
+        if let lowering = pool.lowering {
+            throw BalanceError("it is on its way to \(lowering.target) groups: balance it when it has come there")
+        }
         self.pool = pool
         shape = try RuleShape(of: pool, in: map.crush)
         let count = map.osds.reweights.count

@@ -5,6 +5,9 @@ extension OSDMap {
     /// Throws, naming the first thing that is wrong, unless these replacements of a group take effect, one after the other,
     /// and keep to the rule of its pool.
     public func check(_ items: [UpmapItem], of group: PGID, in pool: Pool) throws(BalanceError) {
+        guard !pool.isToBeMerged(group.seed) else {
+            throw BalanceError("group \(group) is to be merged: its place is that of the groups it is merged with")
+        }
         let shape = try RuleShape(of: pool, in: crush)
         var set = bareSet(of: group, in: pool)
         for item in items {
@@ -67,7 +70,7 @@ extension OSDMap {
         var changes = GroupExceptions()
         var shapes: [PoolID: RuleShape] = [:]
         for group in Set(exceptions.upmaps.keys).union(exceptions.upmapItems.keys) {
-            guard let pool = pools[group.pool], group.seed < pool.groupCount else {
+            guard let pool = pools[group.pool], group.seed < pool.groupCount, !pool.isToBeMerged(group.seed) else {
                 if exceptions.upmaps[group] != nil { changes.upmaps[group] = [] }
                 if exceptions.upmapItems[group] != nil { changes.upmapItems[group] = [] }
                 continue

@@ -8,7 +8,12 @@ struct GroupTable {
         var placement: OSDMap.Placement
         /// Where it would be if all its OSDs were up.
         var wanted: [OSDID]
-        /// The epoch since which, as far as this run of the monitor knows, the acting set is what it is.
+        /// The lowest bits of the hash that its objects share.
+        var bits: Int
+        /// True while it writes nothing because it is about to be merged.
+        var isQuiet: Bool
+        /// The epoch since which, as far as this run of the monitor knows, the acting set and the group's extent are what they
+        /// are, and it is quiet or not.
         var since: Epoch
     }
 
@@ -45,11 +50,13 @@ struct GroupTable {
             let placements = zip(map.placements(of: pool), everyoneUp.placements(of: pool))
             next[pool.id] = zip(pool.groups, placements).map { id, placements in
                 let before = self[id]
+                let (bits, isQuiet) = (pool.bits(ofGroup: id.seed), pool.isQuiet(id.seed))
                 let isSame =
                     before?.placement.acting == placements.0.acting
                     && before?.placement.primary == placements.0.primary
+                    && before?.bits == bits && before?.isQuiet == isQuiet
                 return Group(
-                    placement: placements.0, wanted: placements.1.acting,
+                    placement: placements.0, wanted: placements.1.acting, bits: bits, isQuiet: isQuiet,
                     since: isSame ? before?.since ?? map.epoch : map.epoch)
             }
         }

@@ -98,6 +98,7 @@ extension MonitorCore {
         }
         sessions.setRun(session, statistics.incarnation)
         watch.take(statistics, now: environment.nowMilliseconds)
+        if statistics.groups.contains(where: { $0.state.contains(.premerge) }) { continueMerging() }
         for pool in Set(statistics.groups.filter { !$0.trimmed.isEmpty }.map(\.group.pool)) { noteTrimmed(pool) }
     }
 }

@@ -25,6 +25,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     var watch: OSDWatch
     var accusations = Accusations()
     var groups: GroupTable
+    var merges = MergeWatch()
     private var lastTick: UInt64
     private var waiting: [Change] = []
     private var proposed: Proposal?
@@ -44,6 +45,12 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         case forgive
         /// The groups of a pool were split, and are clean where they were.
         case spread(PoolID)
+        /// Groups of a pool are to write nothing until they are merged.
+        case quiet(PoolID)
+        /// They are not ready in time, and serve again.
+        case letGo(PoolID)
+        /// They are ready.
+        case merge(PoolID)
         case command(CommandRequest, PeerSession, SessionTable.CommandKey)
     }
 
@@ -174,13 +181,14 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         if map.blocklist.contains(where: { $0.value <= wall }) { enqueue(.forgive) }
         for pool in poolsToSpread { enqueue(.spread(pool)) }
         proposeWaiting()
+        continueMerging()
         for id in sessions.behind(map.epoch) { tell(id) }
     }
 
     /// Pools whose groups were split and are clean where they were: they go to their own places now (`pgp_num`).
     private var poolsToSpread: [PoolID] {
         map.poolsInOrder.filter { pool in
-            pool.placementGroupCount < pool.groupCount
+            pool.placementGroupCount < pool.wantedPlacementGroupCount
                 && view.states(of: pool).allSatisfy { $0.said?.isActiveClean == true }
         }.map(\.id)
     }
@@ -230,6 +238,9 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             waiting.contains { if case .trimmed(pool, snaps) = $0 { true } else { false } }
         case .forgive: waiting.contains { if case .forgive = $0 { true } else { false } }
         case .spread(let pool): waiting.contains { if case .spread(pool) = $0 { true } else { false } }
+        case .quiet(let pool): waiting.contains { if case .quiet(pool) = $0 { true } else { false } }
+        case .letGo(let pool): waiting.contains { if case .letGo(pool) = $0 { true } else { false } }
+        case .merge(let pool): waiting.contains { if case .merge(pool) = $0 { true } else { false } }
         case .alive(let osd, let incarnation, let epoch):
             waiting.contains { if case .alive(osd, incarnation, epoch) = $0 { true } else { false } }
         }
@@ -293,11 +304,20 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
             for (client, end) in draft.map.blocklist where end <= wall { draft.blocklist(client, until: 0) }
             return true
         case .spread(let id):
-            guard var pool = draft.map.pools[id], pool.placementGroupCount < pool.groupCount else { return true }
-            pool.placementGroupCount = pool.groupCount
+            guard var pool = draft.map.pools[id], pool.placementGroupCount < pool.wantedPlacementGroupCount else {
+                return true
+            }
+            pool.placementGroupCount = pool.wantedPlacementGroupCount
             draft.set(pool)
             environment.note("the groups of pool '\(pool.name)' go to places of their own in epoch \(draft.epoch)")
             return true
+        case .quiet(let pool):
+            judgeQuiet(pool, &draft)
+            return true
+        case .letGo(let pool):
+            judgeLetGo(pool, &draft)
+            return true
+        case .merge(let pool): return judgeMerge(pool, &draft)
         case .alive(let osd, let incarnation, let epoch):
             // In an epoch that takes it down or brings it, its groups begin new intervals: they will ask again.
             if draft.settled.contains(osd) { return true }

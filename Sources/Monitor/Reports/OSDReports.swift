@@ -246,6 +246,10 @@ public struct PoolReport: Report, Hashable, Sendable {
     public var minSize: Int
     /// Placement groups.
     public var pgNum: UInt32
+    /// Placement groups that there will be in the end.
+    public var pgNumTarget: UInt32
+    /// Placement groups that there will be when those are merged that are quiet now.
+    public var pgNumPending: UInt32
     /// Placement groups as far as placement is concerned.
     public var pgPlacementNum: UInt32
     /// The CRUSH rule's number.

@@ -21,6 +21,8 @@ extension OSDCore: GroupEnvironment {
 
     public var isFull: Bool { !environment.store.canAccept(OSDLimits.headroom, as: .client) }
 
+    public func reportSoon() { isReportDue = true }
+
     public func requestUpThru(_ epoch: Epoch) { wantUpThru(epoch) }
 
     public func isUp(_ osd: OSDID) -> Bool { map?.isUp(osd) ?? false }

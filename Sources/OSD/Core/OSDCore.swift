@@ -38,6 +38,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
     /// What belongs to an epoch that has not come yet.
     private var early: [(message: Message, session: PeerSession)] = []
     private var lastStatistics: UInt64 = 0
+    /// True when the monitor waits for how a group is.
+    var isReportDue = false
     private var lastBoot: UInt64?
     /// The newest epoch in which a group wants this OSD to be known alive.
     private var wantedUpThru = Epoch.none
@@ -117,7 +119,9 @@ public final class OSDCore<Environment: OSDEnvironment> {
             map.map { $0.epoch.next == next.epoch } ?? true, "epoch \(next.epoch) after \(map?.epoch ?? .none)")
         if let before = map { strikeLost(before, next) }
         for pool in next.poolsInOrder {
-            if let count = map?.pools[pool.id]?.groupCount, count < pool.groupCount { split(pool, from: count) }
+            guard let count = map?.pools[pool.id]?.groupCount else { continue }
+            if count < pool.groupCount { split(pool, from: count, at: next.epoch) }
+            if count > pool.groupCount { merge(pool, from: count, at: next.epoch) }
         }
         map = next
         hasBlocklist = !next.blocklist.isEmpty
@@ -164,7 +168,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
             if isServing, !group.hasBegun { group.begin() }
             return
         }
-        let intervals = IntervalHistory(pool: pool, placement: placement, upThru: upThru)
+        let intervals = IntervalHistory(group: id, pool: pool, placement: placement, upThru: upThru)
         let group = addGroup(id, pool, intervals)
         if isServing { group.begin() }
     }
@@ -178,7 +182,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     }
 
     /// The pool had `count` groups until the epoch that comes: new ones split off from them, with all that each has here.
-    private func split(_ pool: Pool, from count: UInt32) {
+    private func split(_ pool: Pool, from count: UInt32, at epoch: Epoch) {
         var parts: [UInt32: [Group]] = [:]
         for seed in count..<pool.groupCount {
             let whole = Pool.stableModulo(seed, count)
@@ -187,10 +191,27 @@ public final class OSDCore<Environment: OSDEnvironment> {
             let intervals = groups[Int(slot.index)].intervals
             parts[whole, default: []].append(addGroup(PGID(pool: pool.id, seed: seed), pool, intervals))
         }
-        for seed in 0..<count {
+        for (seed, parts) in parts.sorted(by: { $0.key < $1.key }) {
             guard let slot = slots[PGID(pool: pool.id, seed: seed)] else { continue }
             let whole = groups[Int(slot.index)]
-            if whole.mustSplit(into: pool.groupCount) { whole.split(into: parts[seed] ?? [], pool) }
+            if whole.isCut(before: epoch) { whole.split(into: parts, pool, at: epoch) }
+        }
+    }
+
+    /// The pool had `count` groups until the epoch that comes: some of the others take up those that end. These stay in their
+    /// slots without a name, since the store may still owe them answers.
+    private func merge(_ pool: Pool, from count: UInt32, at epoch: Epoch) {
+        guard let merge = pool.merge, merge.epoch == epoch else {
+            return environment.stop(because: "\(id) was not told how the groups of pool \(pool.id) are merged")
+        }
+        var sources: [UInt32: [Group]] = [:]
+        for seed in pool.groupCount..<count {
+            guard let slot = slots.removeValue(forKey: PGID(pool: pool.id, seed: seed)) else { continue }
+            sources[Pool.stableModulo(seed, pool.groupCount), default: []].append(groups[Int(slot.index)])
+        }
+        for (seed, sources) in sources.sorted(by: { $0.key < $1.key }) {
+            guard let slot = slots[PGID(pool: pool.id, seed: seed)] else { continue }
+            groups[Int(slot.index)].merge(sources, merge)
         }
     }
 
@@ -343,6 +364,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
     public func endOfTurn() {
         grantTurns()
         tellActing()
+        if isReportDue { tellStatistics() }
         environment.store.endOfTurn()
         storeCompleted()
     }
@@ -371,10 +393,15 @@ public final class OSDCore<Environment: OSDEnvironment> {
             for group in groups { group.tick() }
         }
         if isServing, now - lastStatistics >= OSDLimits.statisticsInterval {
-            lastStatistics = now
             environment.store.lookForSpace()
-            environment.tellMonitor(.statistics(news(at: now)))
+            tellStatistics()
         }
+    }
+
+    private func tellStatistics() {
+        lastStatistics = environment.nowMilliseconds
+        isReportDue = false
+        environment.tellMonitor(.statistics(news(at: lastStatistics)))
     }
 
     /// How each group is that this OSD leads or has a copy of, in a line for traces and failing tests.

@@ -55,13 +55,13 @@ public struct GroupInfo: Hashable, Sendable {
     public var historyLastEpochClean: Epoch
     /// Objects the copy does not have at the version that its log says it should.
     public var missingCount: UInt32
-    /// The pool's `pg_num` by which the copy is cut: with a greater one, some of its objects belong to other groups.
-    public var groupCount: UInt32
+    /// The copy has the extent that its group had in this epoch: splits and merges of newer ones have not been done with it.
+    public var cutAt: Epoch
 
     /// A member that has nothing yet.
-    public init(group: PGID, groupCount: UInt32) {
+    public init(group: PGID, cutAt: Epoch) {
         self.group = group
-        self.groupCount = groupCount
+        self.cutAt = cutAt
         lastUpdate = .zero
         logTail = .zero
         lastBackfill = .complete
@@ -81,8 +81,8 @@ public struct GroupInfo: Hashable, Sendable {
     public var isEmpty: Bool { lastUpdate == .zero && isComplete && lastEpochStarted == .none }
 
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("group info", supported: 3) { r, _ throws(WireError) in
-            var info = GroupInfo(group: try PGID(from: &r), groupCount: try r.readU32())
+        self = try reader.versioned("group info", supported: 4) { r, _ throws(WireError) in
+            var info = GroupInfo(group: try PGID(from: &r), cutAt: Epoch(try r.readU32()))
             info.lastUpdate = try Version(from: &r)
             info.logTail = try Version(from: &r)
             info.lastBackfill = try BackfillPosition(from: &r)
@@ -98,9 +98,9 @@ public struct GroupInfo: Hashable, Sendable {
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(3, compatible: 3) { w in
+        writer.versioned(4, compatible: 4) { w in
             group.encode(into: &w)
-            w.writeU32(groupCount)
+            w.writeU32(cutAt.rawValue)
             lastUpdate.encode(into: &w)
             logTail.encode(into: &w)
             lastBackfill.encode(into: &w)

@@ -44,7 +44,9 @@ extension GroupMessage {
         case .activate(let activation):
             tag(.activate, &writer)
             activation.encode(into: &writer)
-        case .activated: tag(.activated, &writer)
+        case .activated(let isFull):
+            tag(.activated, &writer)
+            writer.writeBool(isFull)
         case .pull(let object, let need):
             tag(.pull, &writer)
             ObjectVersion(object, need).encode(into: &writer)
@@ -123,7 +125,7 @@ extension GroupMessage {
             let entries = try Self.entries(from: &reader)
             return .log(info, entries: entries, missing: try Self.missing(from: &reader))
         case .activate: return .activate(try Activation(from: &reader))
-        case .activated: return .activated
+        case .activated: return .activated(isFull: try reader.readBool())
         case .pull:
             let wanted = try ObjectVersion(from: &reader)
             return .pull(wanted.object, need: wanted.version)

@@ -32,7 +32,7 @@ public struct GroupMessage: Sendable {
         /// lack is `missing`; objects in `removals` are divergent creations and go.
         case activate(Activation)
         /// Member → primary: the activation is on this member's disk.
-        case activated
+        case activated(isFull: Bool)
         /// Primary → member: send me this object at this version.
         case pull(ObjectID, need: Version)
         /// A part of an object; see `ObjectPart`.
@@ -197,6 +197,8 @@ public enum GroupLimits {
     public static let removals = 64
     /// Remembered requests in one message.
     public static let requests = 2 * requestsKept + 2 * logEntries
+    /// Requests that a group remembers which others were merged into.
+    public static let requestsMerged = 8192
     /// Writes that some member has not committed; further ones wait, so that the log can always be trimmed.
     public static let writesInFlight = 3072
     /// Bytes of omap entries in one part of an object, beyond the first entry.

@@ -164,6 +164,17 @@ public struct ScrubRecord: Hashable, Sendable {
     /// The record of a group that was never scrubbed.
     public init() {}
 
+    /// The record of a group into which the groups of both were merged: it was scrubbed when the last of them was.
+    public func joined(with other: ScrubRecord) -> ScrubRecord {
+        var joined = ScrubRecord()
+        joined.serial = max(serial, other.serial)
+        joined.last = last.seconds <= other.last.seconds ? last : other.last
+        joined.lastDeep = lastDeep.seconds <= other.lastDeep.seconds ? lastDeep : other.lastDeep
+        joined.repaired = min(repaired + other.repaired, 1 << 61)
+        joined.unlisted = min(unlisted + other.unlisted, 1 << 29)
+        return joined
+    }
+
     /// Decodes what `encode` wrote.
     public init(from reader: inout ByteReader) throws(WireError) {
         self = try reader.versioned("scrub record", supported: 1) { r, _ throws(WireError) in

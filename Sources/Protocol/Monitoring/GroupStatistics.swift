@@ -47,6 +47,9 @@ public struct GroupStatistics: Hashable, Sendable {
         /// Will take away what removed snapshots have left, when it is clean.
         public static let snapTrimWait = State(rawValue: 1 << 16)
 
+        /// Writes nothing until it is merged with others.
+        public static let premerge = State(rawValue: 1 << 17)
+
         /// The copies are being compared.
         public static let scrubbing = State(rawValue: 1 << 20)
         /// They are compared with their data.
@@ -68,6 +71,7 @@ public struct GroupStatistics: Hashable, Sendable {
             (.remapped, "remapped"), (.peering, "peering"), (.backfillWait, "backfill_wait"),
             (.backfilling, "backfilling"), (.backfillTooFull, "backfill_toofull"), (.incomplete, "incomplete"),
             (.peered, "peered"), (.wait, "wait"), (.snapTrim, "snaptrim"), (.snapTrimWait, "snaptrim_wait"),
+            (.premerge, "premerge"),
             (.scrubbing, "scrubbing"), (.deep, "deep"), (.inconsistent, "inconsistent"), (.repair, "repair"),
         ]
 
@@ -89,6 +93,8 @@ public struct GroupStatistics: Hashable, Sendable {
     /// Snapshots, of those that the pool is trimming, of which the group has nothing left.
     public var trimmed: SnapIntervals
 
+    /// The first epoch of the interval that this is said of.
+    public var interval = Epoch.none
     /// What it has.
     public var counts = Counts()
     /// Bad copies that are known.
@@ -134,6 +140,7 @@ public struct GroupStatistics: Hashable, Sendable {
         state = State(rawValue: try reader.readU32())
         waitingFor = try reader.readArray(atMost: MapLimits.osds) { r throws(WireError) in OSDID(try r.readI32()) }
         lastUpdate = try Version(from: &reader)
+        interval = Epoch(try reader.readU32())
         counts.objects = try reader.readU64()
         counts.bytes = try reader.readU64()
         counts.copies = try reader.readU64()
@@ -153,6 +160,7 @@ public struct GroupStatistics: Hashable, Sendable {
         writer.writeU32(state.rawValue)
         writer.writeArray(waitingFor) { $0.writeI32($1.rawValue) }
         lastUpdate.encode(into: &writer)
+        writer.writeU32(interval.rawValue)
         for value in [
             counts.objects, counts.bytes, counts.copies, counts.degraded, counts.misplaced, counts.unfound,
         ] {

@@ -43,9 +43,12 @@ public struct GroupTarget: Hashable, Sendable {
     public var size: UInt8
     /// Copies that must be there before the group serves.
     public var minSize: UInt8
+    /// True while the group writes nothing because it is about to be merged.
+    public var isQuiet: Bool
 
     /// A target as the map says.
-    public init(up: [OSDID], acting: [Member], size: UInt8, minSize: UInt8) {
+    public init(up: [OSDID], acting: [Member], size: UInt8, minSize: UInt8, isQuiet: Bool = false) {
+        self.isQuiet = isQuiet
         self.up = up
         self.acting = acting
         self.size = size

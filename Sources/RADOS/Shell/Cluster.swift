@@ -233,10 +233,26 @@ public final class RADOSPool: ObjectPool {
     }
 
     public func list(
-        group seed: UInt32, after: ObjectID?, prefix: Bytes, at snap: SnapID
+        from position: ListingPosition, prefix: Bytes, at snap: SnapID
     ) async throws(RADOSError) -> ObjectListing {
+        while true {
+            let count = try await groupCount()
+            let seed = position.seed(of: count)
+            let step = position.step(seed, of: count, in: id, prefix: prefix, limit: OperationLimits.listing)
+            do {
+                let output = try await list(seed, step, at: snap)
+                if let part = try ObjectListing(decoding: output, of: seed, in: id, from: position) { return part }
+            } catch let error as RADOSError {
+                // A group that was merged into another meanwhile.
+                guard error.errno == Errno.noEntry, !error.isAnswer else { throw error }
+            } catch {
+                throw RADOSError(errno: Errno.inputOutput, "a listing of pool '\(name)' cannot be read: \(error)")
+            }
+        }
+    }
+
+    private func list(_ seed: UInt32, _ step: ObjectOperation, at snap: SnapID) async throws(RADOSError) -> Bytes {
         let (state, slot) = (state, slot)
-        let step = ObjectOperation.listObjects(after: after, prefix: prefix, limit: OperationLimits.listing)
         let outputs = try await answer(
             loop.flatSubmit {
                 state.value.perform {
@@ -244,11 +260,7 @@ public final class RADOSPool: ObjectPool {
                         step, onGroup: seed, in: slot, scope: SnapshotScope(snap: snap), token: $0)
                 }
             })
-        do {
-            return try ObjectListing(decoding: outputs.first ?? .empty)
-        } catch {
-            throw RADOSError(errno: Errno.inputOutput, "a listing of pool '\(name)' cannot be read: \(error)")
-        }
+        return outputs.first ?? .empty
     }
 
     /// Has a placement group's primary do an administrator's command; its output. Waits for as long as the group has none.

@@ -16,7 +16,8 @@ extension OSDMap: TargetMap {
                 let record = osds[osd]
                 return .init(osd: osd, upFrom: record?.upFrom ?? .none, incarnation: record?.incarnation ?? 0)
             },
-            size: pool?.size ?? 0, minSize: pool?.minSize ?? 0)
+            size: pool?.size ?? 0, minSize: pool?.minSize ?? 0,
+            isQuiet: pool?.isQuiet(group.seed) ?? false)
     }
 
     public func isBlocklisted(_ client: UInt64) -> Bool { blocklist[client] != nil }

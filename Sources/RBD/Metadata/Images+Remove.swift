@@ -109,55 +109,43 @@ extension Images {
     // MARK: Data objects
 
     /// Removes the data objects that exist from number `first` on. What exists is asked of the placement groups, so the
-    /// cost follows the data there is and not the size of the image; groups are worked through side by side. Stops when
+    /// cost follows the data there is and not the size of the image; parts of the pool are worked through side by side. Stops when
     /// the lease, if there is one, is lost.
     func removeDataObjects(
         prefix: String, from first: UInt64, _ name: String, _ lease: ResizeLease?, _ progress: Progress?,
         context: SnapContext = .none
     ) async throws(RBDError) {
         let bytes = Array(prefix.utf8)
-        try await forEachGroup(name, progress) { seed throws(RBDError) in
-            try await forEachObject(prefix: prefix, inGroup: seed, name, lease) { object throws(RBDError) in
+        try await forEachPart(name, progress) { part throws(RBDError) in
+            try await forEachObject(prefix: prefix, in: part, name, lease) { object throws(RBDError) in
                 guard let number = ImageNaming.number(of: object, prefix: bytes), number >= first else { return }
                 try await removeObject(object, name, in: SnapshotScope(context: context))
             }
         }
     }
 
-    /// Works through all groups of the pool, several side by side; what is in a group that is split meanwhile may be come to
-    /// twice.
-    func forEachGroup(
-        _ name: String, _ progress: Progress?, _ body: @escaping @Sendable (UInt32) async throws(RBDError) -> Void
+    /// Works through all parts of the pool, several side by side; while groups are split or merged, some objects may be come
+    /// to twice.
+    func forEachPart(
+        _ name: String, _ progress: Progress?,
+        _ body: @escaping @Sendable (ClosedRange<UInt32>) async throws(RBDError) -> Void
     ) async throws(RBDError) {
-        var groups: UInt32 = 0
-        do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
-        var next: UInt32 = 0
-        // Again for groups that have split off meanwhile, with objects that no listing has come to.
-        while next < groups {
-            try await forEach(of: next..<groups, name, progress, body)
-            next = groups
-            do { groups = try await pool.groupCount() } catch { throw RBDError(error, shown(name)) }
-        }
-    }
-
-    private func forEach(
-        of groups: Range<UInt32>, _ name: String, _ progress: Progress?,
-        _ body: @escaping @Sendable (UInt32) async throws(RBDError) -> Void
-    ) async throws(RBDError) {
+        let parts: [ClosedRange<UInt32>]
+        do { parts = try await pool.parts() } catch { throw RBDError(error, shown(name)) }
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 var finished: UInt64 = 0
-                for seed in groups {
-                    if seed - groups.lowerBound >= UInt32(ClientLimits.administrativeRequests) {
+                for (index, part) in parts.enumerated() {
+                    if index >= ClientLimits.administrativeRequests {
                         try await tasks.next()
                         finished += 1
-                        progress?(finished, UInt64(groups.count) + 1)
+                        progress?(finished, UInt64(parts.count) + 1)
                     }
-                    tasks.addTask { try await body(seed) }
+                    tasks.addTask { try await body(part) }
                 }
                 while try await tasks.next() != nil {
                     finished += 1
-                    progress?(finished, UInt64(groups.count) + 1)
+                    progress?(finished, UInt64(parts.count) + 1)
                 }
             }
         } catch let error as RBDError {
@@ -167,23 +155,23 @@ extension Images {
         }
     }
 
-    /// Works through the data objects of a group that exist at `snap`, keeping the lease if there is one.
+    /// Works through the data objects of a part of the pool that exist at `snap`, keeping the lease if there is one.
     func forEachObject(
-        prefix: String, inGroup seed: UInt32, _ name: String, _ lease: ResizeLease?, at snap: SnapID = .head,
+        prefix: String, in span: ClosedRange<UInt32>, _ name: String, _ lease: ResizeLease?, at snap: SnapID = .head,
         _ body: (ObjectName) async throws(RBDError) -> Void
     ) async throws(RBDError) {
-        var after: ObjectID?
-        repeat {
+        var next: ListingPosition? = ListingPosition(span.lowerBound)
+        while let position = next, span.contains(position.reversedHash) {
             let part: ObjectListing
             if let lease { try await keep(lease, name) }
             do {
-                part = try await pool.list(group: seed, after: after, prefix: Bytes(prefix + "."), at: snap)
+                part = try await pool.list(from: position, prefix: Bytes(prefix + "."), at: snap)
             } catch { throw RBDError(error, shown(name)) }
             for object in part.names {
                 if let lease { try await keep(lease, name) }
                 try await body(object)
             }
-            after = part.next
-        } while after != nil
+            next = part.next
+        }
     }
 }

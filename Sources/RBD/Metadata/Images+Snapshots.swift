@@ -295,11 +295,11 @@ extension Images {
     ) async throws(RBDError) {
         let scope = SnapshotScope(context: info.header.context)
         let (prefix, name) = (info.header.objectPrefix, info.name)
-        try await forEachGroup(name, progress) { seed throws(RBDError) in
+        try await forEachPart(name, progress) { part throws(RBDError) in
             // What exists now first: objects that come into being do so as they are at the snapshot.
             for snap in [SnapID.head, snapshot.id] {
                 try await forEachObject(
-                    prefix: prefix, inGroup: seed, name, lease, at: snap
+                    prefix: prefix, in: part, name, lease, at: snap
                 ) { object throws(RBDError) in
                     try await perform([.rollback(to: snapshot.id)], on: object, name, in: scope)
                 }

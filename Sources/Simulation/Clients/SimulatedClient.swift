@@ -118,6 +118,18 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
         return true
     }
 
+    /// Has every group repaired; whether that was done is seen by the groups.
+    func repairAll() {
+        guard let slot, let count = objecter.pool(slot)?.groupCount else { return }
+        for seed in 0..<count {
+            objecter.submit(
+                .administer(.repair), onGroup: seed, in: slot, token: RequestToken(owner: 0, value: Self.orders))
+        }
+    }
+
+    /// The token of what is ordered without an answer being looked at.
+    private static let orders = UInt64.max
+
     private func start(_ request: Workload.Request, on object: Int, in slot: PoolSlot) {
         let (steps, scope) = (request.steps, request.scope)
         let number = cluster.workload.begin(object, client: run, request)
@@ -157,6 +169,7 @@ final class SimulatedClient: ObjecterEnvironment, MonitorClientEnvironment, Netw
     }
 
     func completed(_ token: RequestToken, _ reply: OperationReply) {
+        if token.value == Self.orders { return }
         guard let request = pending.removeValue(forKey: token.value) else {
             preconditionFailure("\(identity.entity) is told twice of \(token)")
         }

@@ -34,7 +34,22 @@ extension SimulatedCluster {
             return ["the cluster did not come to rest, clients wait for \(pending): \(states)"]
         }
         guard clients[0]?.readAll() == true else { return ["a client never had a map"] }
-        return comesToRest() ? [] : ["the last reads did not end: \(states)"]
+        guard comesToRest() else { return ["the last reads did not end: \(states)"] }
+        return rottingDisk == nil || repairs() ? [] : ["what the disk lost was not repaired: \(states)"]
+    }
+
+    /// Has every group compared with its data, and what is bad put right. True when nothing bad is left.
+    private func repairs() -> Bool {
+        for _ in 0..<4 {
+            let before = ledGroups.map(\.lastDeepScrub).max() ?? 0
+            run(milliseconds: 1500)
+            clients[0]?.repairAll()
+            let isDone = run(seconds: 30) {
+                isClean && ledGroups.allSatisfy { $0.lastDeepScrub > before && $0.scrubErrors == 0 }
+            }
+            if isDone { return true }
+        }
+        return false
     }
 
     private func comesToRest() -> Bool {

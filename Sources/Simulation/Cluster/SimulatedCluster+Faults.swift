@@ -39,7 +39,8 @@ extension SimulatedCluster {
         case 74..<77: try replaceDisk()
         case 77..<79: try addOSD()
         case 79..<81: try removeOSD()
-        case 81..<86: splitGroups()
+        case 81..<86: changeGroupCount()
+        case 86..<88: try rotSomething()
         default: try startEverything(likely: true)
         }
     }
@@ -93,7 +94,8 @@ extension SimulatedCluster {
             administrator.command("osd down", ["ids": "\(osd)"])
         case 4:
             count("min_size changed")
-            let size = ["1", "2", "2", "3"].randomElement(using: &random) ?? "2"
+            let size = [rottingDisk == nil ? "1" : "3", "2", "2", "3"].randomElement(using: &random) ?? "2"
+            if size == "1" { mayServeAlone = true }
             administrator.command("osd pool set", ["pool": "rbd", "var": "min_size", "val": size])
         case 5:
             count("osd reweighted", "osd.\(osd)")
@@ -107,13 +109,28 @@ extension SimulatedCluster {
         run(milliseconds: UInt64.random(in: 0...2000, using: &random))
     }
 
-    /// Raises `pg_num`: every group is split, or some are. The monitor lets `pgp_num` follow when all are clean.
-    private func splitGroups() {
-        guard let now = administrator.map?.pools[Self.pool]?.groupCount, now < Self.mostGroups else { return }
-        let next = now + UInt32.random(in: 1...now, using: &random)
-        count("pg_num raised", "to \(next)")
+    /// Raises `pg_num`: every group is split, or some are; the monitor lets `pgp_num` follow when all are clean. Or lowers it:
+    /// groups are put together, made quiet and merged as soon as all are clean.
+    private func changeGroupCount() {
+        guard let now = administrator.map?.pools[Self.pool]?.groupCount else { return }
+        var next = UInt32.random(in: 1...max(1, now - 1), using: &random)
+        if now < Self.mostGroups, Bool.random(using: &random) {
+            next = now + UInt32.random(in: 1...now, using: &random)
+        }
+        count(next > now ? "pg_num raised" : "pg_num lowered", "to \(next)")
         administrator.command("osd pool set", ["pool": "rbd", "var": "pg_num", "val": "\(next)"])
         run(milliseconds: UInt64.random(in: 0...2000, using: &random))
+    }
+
+    /// A disk loses bits of data, at a time when the others have all of it.
+    private func rotSomething() throws {
+        guard !mayServeAlone, try waitUntilClean() else { return }
+        let index = rottingDisk ?? anyOSD()
+        guard let disk = disks[index] else { return }
+        rottingDisk = index
+        for _ in 0..<20 where disk.device.rot(behind: disk.options.dataStart, using: &random) {
+            count("bit rot", "osd.\(index)")
+        }
     }
 
     /// Others take all the space of a disk's file system, for a while.
@@ -172,6 +189,7 @@ extension SimulatedCluster {
         count("disk replaced", "osd.\(index)")
         killOSD(index)
         disks[index] = nil
+        if rottingDisk == index { rottingDisk = nil }
         run(milliseconds: UInt64.random(in: 0...4000, using: &random))
         try purge(index)
         run(milliseconds: UInt64.random(in: 0...4000, using: &random))
@@ -203,6 +221,7 @@ extension SimulatedCluster {
         count("osd removed", "osd.\(index)")
         killOSD(index)
         disks[index] = nil
+        if rottingDisk == index { rottingDisk = nil }
         try purge(index)
     }
 

@@ -67,6 +67,10 @@ public final class SimulatedCluster {
     public private(set) var refusals = 0
     /// What the monitor said to a command that it refused last.
     var lastRefusal = ""
+    /// The disk that loses bits, once one does: the others have what it loses.
+    var rottingDisk: Int?
+    /// True when a single copy may have been written to: then no disk may lose bits any more.
+    var mayServeAlone = false
     /// OSDs that could not go on, with their reasons: a finding, where disks are honest.
     var stops: [String] = []
 
@@ -201,11 +205,19 @@ public final class SimulatedCluster {
 
     /// True when every group is active and clean, on OSDs that run.
     var isClean: Bool {
-        guard let pool = administrator.map?.pools[Self.pool], pool.placementGroupCount == pool.groupCount else {
+        guard let pool = administrator.map?.pools[Self.pool], pool.placementGroupCount == pool.groupCount,
+            pool.lowering == nil
+        else {
             return false
         }
-        let groups = osds.compactMap { $0?.core }.flatMap { $0.isServing ? $0.statistics.groups : [] }
-        return groups.count == pool.groupCount && groups.allSatisfy(\.state.isActiveClean)
+        let groups = ledGroups
+        return groups.count == pool.groupCount
+            && groups.allSatisfy { $0.state.subtracting(.inconsistent).isActiveClean }
+    }
+
+    /// What the OSDs that run say of the groups that they lead.
+    var ledGroups: [GroupStatistics] {
+        osds.compactMap { $0?.core }.flatMap { $0.isServing ? $0.statistics.groups : [] }
     }
 
     /// How the groups are, for a run that does not come to rest.

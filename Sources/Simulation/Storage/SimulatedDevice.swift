@@ -265,6 +265,21 @@ public final class SimulatedDevice: BlockDevice {
         stable[Int(offset)] ^= 1 << UInt8(bit)
     }
 
+    /// Flips a bit of something that lies behind `start`, as a failing disk does. False when nothing was found there.
+    func rot(behind start: UInt64, using random: inout some RandomNumberGenerator) -> Bool {
+        guard start < size else { return false }
+        let from = Int.random(in: Int(start)..<Int(size), using: &random)
+        let end = min(from + Self.rotSearch, Int(size))
+        guard let place = (from..<end).first(where: { stable[$0] != 0 && current[$0] == stable[$0] }) else {
+            return false
+        }
+        flipBit(at: UInt64(place), bit: Int.random(in: 0..<8, using: &random))
+        return true
+    }
+
+    /// Bytes in which something to flip is looked for.
+    private static let rotSearch = 1 << 20
+
     // MARK: - Calls that wait
 
     private func countCall() throws(DeviceError) {

@@ -202,7 +202,11 @@ struct TestOSD {
         let led = map.poolsInOrder.flatMap { Array($0.groups) }.filter { map.placement(of: $0).primary == id }
         return statistics(
             map,
-            groups: led.map { GroupStatistics(group: $0, state: state, waitingFor: [], lastUpdate: .zero) })
+            groups: led.map { group in
+                var said = GroupStatistics(group: group, state: state, waitingFor: [], lastUpdate: .zero)
+                said.interval = map.epoch
+                return said
+            })
     }
 }
 

@@ -8,7 +8,7 @@ import Wire
 @Suite struct PeeringOmissions {
     let group = PGID(pool: PoolID(1), seed: 0)
     func info(_ update: UInt64, les: UInt32, _ position: BackfillPosition = .complete) -> GroupInfo {
-        var info = GroupInfo(group: group, groupCount: 8)
+        var info = GroupInfo(group: group, cutAt: Epoch(8))
         info.lastUpdate = Version(epoch: Epoch(5), counter: update)
         info.lastEpochStarted = Epoch(les)
         info.lastBackfill = position
@@ -35,12 +35,14 @@ import Wire
         func placement(_ osds: [Int32]) -> OSDMap.Placement {
             OSDMap.Placement(up: osds.map { OSDID($0) }, acting: osds.map { OSDID($0) })
         }
-        var history = IntervalHistory(pool: pool, placement: placement([0, 1]), upThru: Epoch(1))
-        _ = history.advance(to: Epoch(2), pool: pool, placement: placement([1]), upThru: .none)
-        if isProven { _ = history.advance(to: Epoch(3), pool: pool, placement: placement([1]), upThru: Epoch(2)) }
-        _ = history.advance(to: Epoch(4), pool: pool, placement: placement([]), upThru: .none)
+        var history = IntervalHistory(group: group, pool: pool, placement: placement([0, 1]), upThru: Epoch(1))
+        _ = history.advance(to: Epoch(2), of: group, pool: pool, placement: placement([1]), upThru: .none)
+        if isProven {
+            _ = history.advance(to: Epoch(3), of: group, pool: pool, placement: placement([1]), upThru: Epoch(2))
+        }
+        _ = history.advance(to: Epoch(4), of: group, pool: pool, placement: placement([]), upThru: .none)
         pool.minSize = 1
-        _ = history.advance(to: Epoch(5), pool: pool, placement: placement([0]), upThru: .none)
+        _ = history.advance(to: Epoch(5), of: group, pool: pool, placement: placement([0]), upThru: .none)
         #expect(history.past.contains { $0.acting == [OSDID(1)] } == isProven)
         #expect(history.past.contains { $0.acting == [OSDID(0), OSDID(1)] })
     }
@@ -74,15 +76,15 @@ import Wire
         var pool = Pool(id: PoolID(1), name: "p", size: 2, minSize: 1, groupCount: 1, rule: 0, created: Epoch(1))
         let alone = OSDMap.Placement(up: [OSDID(1)], acting: [OSDID(1)])
         let both = OSDMap.Placement(up: [OSDID(0), OSDID(1)], acting: [OSDID(0), OSDID(1)])
-        var history = IntervalHistory(pool: pool, placement: alone, upThru: Epoch(1))
+        var history = IntervalHistory(group: group, pool: pool, placement: alone, upThru: Epoch(1))
         // Today two are needed; then one was enough, and it may have taken writes.
         pool.minSize = 2
-        _ = history.advance(to: Epoch(2), pool: pool, placement: both, upThru: Epoch(1))
+        _ = history.advance(to: Epoch(2), of: group, pool: pool, placement: both, upThru: Epoch(1))
         #expect(history.past.map(\.acting) == [[OSDID(1)]])
         // And the other way round: what had too few then took none, whatever is enough today.
-        _ = history.advance(to: Epoch(3), pool: pool, placement: alone, upThru: Epoch(3))
+        _ = history.advance(to: Epoch(3), of: group, pool: pool, placement: alone, upThru: Epoch(3))
         pool.minSize = 1
-        _ = history.advance(to: Epoch(4), pool: pool, placement: both, upThru: Epoch(3))
+        _ = history.advance(to: Epoch(4), of: group, pool: pool, placement: both, upThru: Epoch(3))
         #expect(!history.past.contains { $0.first == Epoch(3) })
     }
 

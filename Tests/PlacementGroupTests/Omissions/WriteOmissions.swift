@@ -195,6 +195,20 @@ import Wire
         #expect(script.answers[taken]?.outcome == .done(errno: 0) && script.read(0) == "newest")
     }
 
+    /// A member that comes up on a full disk says so before the first write, which it could only have stopped at (seed 169 of the
+    /// whole cluster).
+    @Test func aMemberThatComesUpFullIsKnownToBe() {
+        let script = Script()
+        script.kill(2)
+        script.drain()
+        script.host(2).isFull = true
+        script.start(2)
+        script.drain()
+        let refused = script.write("refused")
+        script.drain()
+        #expect(script.answers[refused]?.outcome == .done(errno: 28) && script.read(2) == nil)
+    }
+
     @Test func aResendThatWaitsBehindAReadIsDoneOnce() {
         let script = Script()
         script.write("first")

@@ -219,7 +219,9 @@ extension PoolReport {
     init(_ pool: Pool) {
         self.init(
             pool: pool.id.rawValue, poolName: pool.name, size: Int(pool.size), minSize: Int(pool.minSize),
-            pgNum: pool.groupCount, pgPlacementNum: pool.placementGroupCount, crushRule: pool.rule,
+            pgNum: pool.groupCount, pgNumTarget: pool.lowering?.target ?? pool.groupCount,
+            pgNumPending: pool.lowering?.pending ?? pool.groupCount, pgPlacementNum: pool.placementGroupCount,
+            crushRule: pool.rule,
             created: pool.created.rawValue, application: pool.application)
     }
 }

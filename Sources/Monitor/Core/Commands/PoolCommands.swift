@@ -66,29 +66,23 @@ enum PoolCommands {
             pool.application = try application(value)
         case "pg_num":
             let count = try CommandArguments.number(value, "pg_num", in: 1...MapLimits.groupsPerPool)
-            try raise(&pool.groupCount, to: count, variable, pool.name)
-            try guardGroups(copies: UInt64(pool.size) * UInt64(count - before.groupCount), draft.map)
+            if count > before.groupCount {
+                try guardGroups(copies: UInt64(pool.size) * UInt64(count - before.groupCount), draft.map)
+            }
+            pool.setGroupCount(count)
         case "pgp_num":
-            let count = try CommandArguments.number(value, "pgp_num", in: 1...pool.groupCount)
-            try raise(&pool.placementGroupCount, to: count, variable, pool.name)
+            let count = try CommandArguments.number(value, "pgp_num", in: 1...pool.wantedPlacementGroupCount)
+            guard count >= pool.placementGroupCount else {
+                throw CommandFailure(
+                    EINVAL,
+                    "pgp_num of pool '\(pool.name)' is \(pool.placementGroupCount) and follows pg_num by itself: lower "
+                        + "pg_num")
+            }
+            pool.placementGroupCount = count
         default: throw unknownVariable(variable)
         }
         if pool != before { draft.set(pool) }
         return CommandResult("set pool '\(pool.name)' \(variable) to \(Text.short(value))")
-    }
-
-    /// Groups are split, and not merged.
-    private static func raise(
-        _ count: inout UInt32, to wanted: UInt32, _ variable: String, _ pool: String
-    ) throws(CommandFailure) {
-        guard wanted >= count else {
-            throw CommandFailure(
-                EOPNOTSUPP,
-                "\(variable) of pool '\(pool)' is \(count) and cannot be lowered: groups are not merged yet; "
-                    + "create a pool with fewer and copy what is in this one"
-            )
-        }
-        count = wanted
     }
 
     static func rename(

@@ -1,5 +1,3 @@
-import Wire
-
 /// The version of an operation in a placement group: the epoch in which its primary ordered it, then a counter of the
 /// group. Compared in that order, so what a later interval ordered is always newer.
 public struct Version: Hashable, Comparable, Sendable, CustomStringConvertible {
