@@ -37,8 +37,8 @@ extension ObjectStore {
         if isMetadataShort {
             // The metadata store must be able to go on, or nothing can; but so must what frees space.
             let missing = Int(missingForMetadata) / bytesPerHole + 1 - pendingHoles.count
-            let spare = units.free - Int(essentialReserve) / StoreLimits.unitSize
-            most = max(most, min(missing, max(spare, units.free / 4) / StoreLimits.unitsPerHole))
+            let spare = units.free - Int(keptForRequests) / StoreLimits.unitSize
+            most = max(most, min(missing, spare / StoreLimits.unitsPerHole))
         }
         most = min(most, StoreLimits.holesPerCheckpoint)
         guard most > 0 else { return false }

@@ -153,11 +153,9 @@ extension ObjectStore {
         }
     }
 
-    /// What clients and recovery leave to what frees space or keeps the log.
-    var essentialReserve: UInt64 {
-        let total = usage.total
-        return total - limit(for: .recovery, of: total)
-    }
+    /// What no hole is made of, however short the metadata store is: requests on their way, what frees space and what keeps the
+    /// log must find their units, or this OSD stops.
+    var keptForRequests: UInt64 { min(regionBytes / StoreLimits.clientReserveShare, StoreLimits.largestClientReserve) }
 
     /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to
     /// whoever asked for it. Counts a whole unit for every piece's ends. Pieces are the ranges written, zeroed, cut off and

@@ -193,16 +193,15 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         pump()
     }
 
-    /// Takes what the device and the metadata store have finished. To be called when the device's descriptor is readable, and
-    /// was read empty before; then the owner takes the completions, and ends its turn. What waits for the device goes on at
-    /// once, all else at that end: whoever waits for an answer does not wait for it.
+    /// Takes what the device and the metadata store have finished, and goes on with what that allows. To be called when the
+    /// device's descriptor is readable, and was read empty before.
     public func poll() {
         guard stopReason == nil else { return }
         deviceCompletions.removeAll(keepingCapacity: true)
         // All there is: the next makes the descriptor readable again.
         device.poll(&deviceCompletions)
         for completion in deviceCompletions where stopReason == nil { complete(completion) }
-        if stopReason == nil, completions.isEmpty || gathering != nil || !waiting.isEmpty { pump() }
+        if stopReason == nil { pump() }
     }
 
     /// Gives `body` every completion since the last call, in order. `body` may call the store.

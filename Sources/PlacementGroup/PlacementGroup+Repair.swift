@@ -145,7 +145,7 @@ extension PlacementGroup {
     /// goes beyond the bound is found when it is read.
     func noteDamaged(_ object: ObjectID) {
         let version = version(of: object)
-        guard version != .zero, missing[object] == nil, info.lastBackfill.covers(object),
+        guard !info.isEmpty, version != .zero, missing[object] == nil, info.lastBackfill.covers(object),
             missing.count < GroupLimits.missingObjects
         else { return }
         _ = spoilOwnCopy(of: object, need: version)

@@ -445,6 +445,8 @@ import Wire
         harness.store.endOfTurn()
         #expect(harness.store.counters.records == records)
         try harness.crash()
+        // Random work would clone it.
+        try harness.submit(Transaction([.remove(ids[0])]))
         for _ in 0..<50 { try harness.event() }
         try harness.settle()
         try harness.compareRunning()

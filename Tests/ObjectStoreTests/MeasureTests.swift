@@ -142,7 +142,7 @@ struct MeasureTests {
         for pass in 1...2 {
             try bench.run("1 MiB sequential QD4, pass \(pass)", count: Self.objects * 4, depth: 4, bytes: 1 << 20) {
                 token in
-                let (object, offset) = (self.objects[Int(token) / 4], token % 4 << 20)
+                let (object, offset) = (self.objects[Int(token) / 4], (token % 4) << 20)
                 store.submit(Transaction([.write(object, offset: offset, data: large)]), token: token)
             }
         }
@@ -210,7 +210,7 @@ struct MeasureTests {
         let large = Bytes(repeating: 9, count: 1 << 20)
         try bench.run("base", count: Self.objects * 4, depth: 4, bytes: 1 << 20) { token in
             store.submit(
-                Transaction([.write(objects[Int(token) / 4], offset: token % 4 << 20, data: large)]), token: token)
+                Transaction([.write(objects[Int(token) / 4], offset: (token % 4) << 20, data: large)]), token: token)
         }
         for depth in [1, 32] {
             let copies = objects.map { ObjectID(pool: $0.pool, hash: $0.hash, name: ObjectName("\(depth).\($0.name)")) }
