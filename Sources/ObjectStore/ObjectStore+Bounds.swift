@@ -2,6 +2,12 @@ import Protocol
 
 /// What one transaction may log.
 extension ObjectStore {
+    /// True when one record can hold the transaction.
+    package func canLog(_ transaction: Transaction) -> Bool {
+        do throws(StoreError) { try checkSize(of: transaction) } catch { return false }
+        return true
+    }
+
     /// Refuses a transaction that would not fit a record, before any of it is applied or logged. Counts at least what large
     /// contents log; what operations without content add is within the slack of a batch.
     func checkSize(of transaction: Transaction) throws(StoreError) {

@@ -89,10 +89,10 @@ extension Script {
         let script = Script()
         script.write("x")
         script.drain()
-        script.host(0).failingReads = 1
+        for osd: Int32 in [0, 1, 2] { script.host(osd).store.rot(script.objects[0], .data) }
         #expect(script.errno([.compareExtent(offset: 0, data: Bytes("x")), .append(data: Bytes("y"))]) == 5)
-        #expect(script.errno([.append(data: Bytes("z"))]) == 0)
-        #expect(script.read(1) == "xz")
+        #expect(script.errno([.writeFull(data: Bytes("z"))]) == 0)
+        #expect(script.read(1) == "z")
     }
 
     /// A fill that reaches the object while a change waits for what it reads gives the member the object first.
