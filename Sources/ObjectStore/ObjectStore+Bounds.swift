@@ -2,16 +2,13 @@ import Protocol
 
 /// What one transaction may log.
 extension ObjectStore {
-    /// True when one record can hold the transaction.
-    package func canLog(_ transaction: Transaction) -> Bool {
-        do throws(StoreError) { try checkSize(of: transaction) } catch { return false }
-        return true
-    }
-
-    /// Refuses a transaction that would not fit a record, before any of it is applied or logged. Counts at least what large
-    /// contents log; what operations without content add is within the slack of a batch.
-    func checkSize(of transaction: Transaction) throws(StoreError) {
-        let limit = StoreLimits.largestTransaction(journal: superblock.journalLength)
+    /// Refuses a transaction that would not fit a record, before any of it is applied or logged, and sees to it that one that is
+    /// large has its record to itself. Counts at least what contents log; what operations without content add is within the
+    /// slack of a record, whose other half makes up for what is counted too much.
+    func makeRoomInRecord(for transaction: Transaction) throws(StoreError) {
+        let journal = superblock.journalLength
+        let limit = StoreLimits.largestTransaction(journal: journal)
+        let most = limit + StoreLimits.batchTarget(journal: journal) / 2
         var bytes = 0
         // What a clone copies: it may be of what this transaction has cloned, and set keys of.
         var keys = 0, largestClone = 0
@@ -27,7 +24,7 @@ extension ObjectStore {
             case .removeOmap(_, let names):
                 for name in names { keys += name.count + StoreLimits.keyOverhead }
             case .clone(let id, _):
-                largestClone = max(largestClone, try loggedBytes(ofCloneOf: id, limit: limit)) + keys
+                largestClone = max(largestClone, try loggedBytes(ofCloneOf: id, limit: most)) + keys
                 bytes += largestClone
             case .cloneRange(_, _, _, let length, _):
                 bytes += (Int(length) / StoreLimits.unitSize + 2) * StoreLimits.besideUnitRecord
@@ -36,13 +33,14 @@ extension ObjectStore {
                 break
             }
             bytes += keys - before
-            guard bytes <= limit else {
+            guard bytes <= most else {
                 throw StoreError(
                     .tooLarge,
                     "a transaction would log more than \(limit) bytes, a quarter of the journal; nothing of it was logged. "
                         + "What asked for it must do it in parts")
             }
         }
+        if let gathering, gathering.recordBytes + bytes > limit { closeBatch() }
     }
 
     /// Whole units go beside the record, the blocks of parts at both ends into it.

@@ -165,7 +165,7 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         guard stopReason == nil else { return }
         do throws(StoreError) {
             if units.free < StoreLimits.plentyOfUnits { try checkSpace(for: transaction) }
-            try checkSize(of: transaction)
+            try makeRoomInRecord(for: transaction)
             let batch = gathering ?? beginBatch()
             var writer = KeyBatchWriter(capacity: 1024)
             for operation in transaction.operations { try apply(operation, to: batch, &writer) }

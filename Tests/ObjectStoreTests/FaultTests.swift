@@ -430,14 +430,14 @@ import Wire
         var refused: [Transaction.Operation] = [.setAttribute(ids[1], name: "a", value: Bytes("x"))]
         switch n {
         case 0: refused.append(.clone(ids[0], to: ids[2]))
-        case 1: refused.append(.setOmap(ids[1], entries: entries(limit + 1000, "k")))
+        case 1: refused.append(.setOmap(ids[1], entries: entries(2 * limit, "k")))
         case 2:
             refused.append(.setOmap(ids[1], entries: entries(limit / 3, "k")))
             refused.append(.clone(ids[1], to: ids[2]))
             refused.append(.clone(ids[1], to: ids[3]))
         default:
             let data = Bytes(repeating: 1, count: 60 << 10)
-            for part in 0..<5 { refused.append(.write(ids[1], offset: UInt64(part << 17), data: data)) }
+            for part in 0..<8 { refused.append(.write(ids[1], offset: UInt64(part << 17), data: data)) }
         }
         let records = harness.store.counters.records
         harness.store.submit(Transaction(refused), token: 9999)

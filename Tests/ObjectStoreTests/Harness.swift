@@ -134,7 +134,7 @@ struct Harness {
                 }
             }
             // On a small disk units are used again as soon as they may be.
-            if store.canLog(transaction), store.canAccept(pieces.reduce(0, +), writes: pieces.count, as: .essential) {
+            if store.canAccept(pieces.reduce(0, +), writes: pieces.count, as: .essential) {
                 try submit(transaction)
             } else {
                 try submit(Transaction([.remove(workload.objects[chooser.number(0..<workload.objects.count)])]))
