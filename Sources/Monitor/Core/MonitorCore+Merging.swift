@@ -53,7 +53,8 @@ extension MonitorCore {
             guard Int(seed) < table.count, isPlacedAlike(seed, next, table),
                 let primary = table[Int(seed)].placement.primary, let report = watch.reports[primary],
                 report.statistics.epoch >= table[Int(seed)].since,
-                report.groups[PGID(pool: pool.id, seed: seed)]?.state.isActiveClean == true
+                // What scrubs have found is no hindrance.
+                report.groups[PGID(pool: pool.id, seed: seed)]?.state.isSuperset(of: .activeClean) == true
             else { return nil }
         }
         return next

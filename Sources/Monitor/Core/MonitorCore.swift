@@ -189,7 +189,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
     private var poolsToSpread: [PoolID] {
         map.poolsInOrder.filter { pool in
             pool.placementGroupCount < pool.wantedPlacementGroupCount
-                && view.states(of: pool).allSatisfy { $0.said?.isActiveClean == true }
+                && view.states(of: pool).allSatisfy { $0.said?.isSuperset(of: .activeClean) == true }
         }.map(\.id)
     }
 
