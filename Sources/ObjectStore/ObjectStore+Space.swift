@@ -155,7 +155,11 @@ extension ObjectStore {
 
     /// What no hole is made of, however short the metadata store is: requests on their way, what frees space and what keeps the
     /// log must find their units, or this OSD stops.
-    var keptForRequests: UInt64 { min(regionBytes / StoreLimits.clientReserveShare, StoreLimits.largestClientReserve) }
+    var keptForRequests: UInt64 {
+        // Of a store with little data that share would be a few units.
+        let share = min(regionBytes / StoreLimits.clientReserveShare, StoreLimits.largestClientReserve)
+        return max(share, min(options.growth, regionBytes / 4))
+    }
 
     /// Whether a transaction that writes `bytes` of data in `writes` pieces may be submitted: false means ENOSPC to
     /// whoever asked for it. Counts a whole unit for every piece's ends. Pieces are the ranges written, zeroed, cut off and
