@@ -39,7 +39,7 @@ extension SimulatedCluster {
         case 74..<77: try replaceDisk()
         case 77..<79: try addOSD()
         case 79..<81: try removeOSD()
-        case 81..<86: changeGroupCount()
+        case 81..<86: try changeGroupCount()
         case 86..<88: try rotSomething()
         default: try startEverything(likely: true)
         }
@@ -111,11 +111,18 @@ extension SimulatedCluster {
 
     /// Raises `pg_num`: every group is split, or some are; the monitor lets `pgp_num` follow when all are clean. Or lowers it:
     /// groups are put together, made quiet and merged as soon as all are clean.
-    private func changeGroupCount() {
+    private func changeGroupCount() throws {
         guard let now = administrator.map?.pools[Self.pool]?.groupCount else { return }
         var next = UInt32.random(in: 1...max(1, now - 1), using: &random)
         if now < Self.mostGroups, Bool.random(using: &random) {
             next = now + UInt32.random(in: 1...now, using: &random)
+        }
+        if next > now, Bool.random(using: &random) {
+            // While an OSD that was away is given what it missed.
+            killRunning(anyOSD())
+            run(milliseconds: UInt64.random(in: 500...3000, using: &random))
+            try startEverything(likely: false)
+            run(milliseconds: UInt64.random(in: 5...300, using: &random))
         }
         count(next > now ? "pg_num raised" : "pg_num lowered", "to \(next)")
         administrator.command("osd pool set", ["pool": "rbd", "var": "pg_num", "val": "\(next)"])
