@@ -86,7 +86,11 @@ public final class SimulatedDevice: BlockDevice {
     public func punchNow(at offset: UInt64, count: Int) throws(DeviceError) {
         try countCall()
         guard !punched.contains(offset..<offset + UInt64(count)) else { return }
-        precondition(offset + UInt64(count) <= size && isAllocated(offset, count), "hole at \(offset)+\(count)")
+        guard !mayHaveForgotten || isFree(offset, count) else {
+            throw DeviceError(code: 5, "a hole at \(offset) where none can be")
+        }
+        precondition(
+            offset + UInt64(count) <= size && isAllocated(offset, count), "hole at \(offset)+\(count)")
         for case (_, .write(let other, let content, _)) in pending + queued {
             precondition(
                 other >= offset + UInt64(count) || offset >= other + UInt64(content.count),
@@ -111,6 +115,10 @@ public final class SimulatedDevice: BlockDevice {
     /// Queues a write; traps on one that overlaps another in flight, whose order would be left to chance.
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let bytes = parts.flatMap { [UInt8]($0) }
+        if mayHaveForgotten, !isFree(offset, bytes.count) {
+            finished.append(IOCompletion(tag: tag, result: -5))
+            return
+        }
         precondition(offset + UInt64(bytes.count) <= size, "write at \(offset)+\(bytes.count) of \(size) bytes")
         precondition(isAllocated(offset, bytes.count), "write at \(offset)+\(bytes.count), where there is a hole")
         precondition(
@@ -299,6 +307,9 @@ public final class SimulatedDevice: BlockDevice {
     /// Writes at once, without flushing.
     public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
+        guard !mayHaveForgotten || isAllocated(offset, buffer.count) else {
+            throw DeviceError(code: 5, "a write at \(offset), where there is a hole")
+        }
         precondition(isAllocated(offset, buffer.count), "write at \(offset)+\(buffer.count), where there is a hole")
         extend(to: max(size, offset + UInt64(buffer.count)))
         put([UInt8](buffer), at: offset, into: &current)
@@ -332,6 +343,20 @@ public final class SimulatedDevice: BlockDevice {
         guard liesFrom == nil else { return }
         unflushed.removeFirst(count)
         settled += count
+    }
+
+    /// True when the disk has lied: a store may have forgotten what it had written of holes and of space, and hears so. One that
+    /// was told the truth makes no such mistake.
+    private var mayHaveForgotten: Bool { liesFrom != nil }
+
+    /// True when something can be put there, and nothing is on its way there.
+    private func isFree(_ offset: UInt64, _ count: Int) -> Bool {
+        guard offset + UInt64(count) <= size, isAllocated(offset, count) else { return false }
+        for case (_, .write(let other, let content, _)) in pending + queued
+        where other < offset + UInt64(count) && offset < other + UInt64(content.count) {
+            return false
+        }
+        return true
     }
 
     private func lies(about offset: UInt64) -> Bool { liesFrom.map { offset >= $0 } ?? false }
