@@ -128,6 +128,7 @@ extension OSDCore {
     public func pushMayGoOn(_ number: UInt32, for group: GroupSlot) {
         groups[Int(group.index)].pushMayGoOn(number)
     }
+
     public func occurred(_ branch: RareBranch) { environment.occurred(branch) }
 
     /// At the end of a turn of the loop, those whose turn has come go on.

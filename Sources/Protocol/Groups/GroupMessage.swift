@@ -31,7 +31,7 @@ public struct GroupMessage: Sendable {
         /// Primary → member: this is the group's history now. Keep your entries up to `rewindTo`, then these; what you
         /// lack is `missing`; objects in `removals` are divergent creations and go.
         case activate(Activation)
-        /// Member → primary: the activation is on this member's disk.
+        /// Member → primary: the activation is on this member's disk. `isFull` when it has no room for what clients write.
         case activated(isFull: Bool)
         /// Primary → member: send me this object at this version.
         case pull(ObjectID, need: Version)

@@ -48,11 +48,11 @@ public struct GroupTarget: Hashable, Sendable {
 
     /// A target as the map says.
     public init(up: [OSDID], acting: [Member], size: UInt8, minSize: UInt8, isQuiet: Bool = false) {
-        self.isQuiet = isQuiet
         self.up = up
         self.acting = acting
         self.size = size
         self.minSize = minSize
+        self.isQuiet = isQuiet
     }
 
     /// Who orders the group's operations; nil while nobody does.
