@@ -9,7 +9,6 @@ kept=$uri
 head -c 64M /dev/urandom >"$work/data"
 bounded 60 nbdcopy "$work/data" "$kept"
 
-n() { bounded 30 "$NACRE" "$@" -m "$mon_addr"; }
 # refused STATUS PART COMMAND...: exits with STATUS and one line on stderr that has PART in it.
 refused() {
   local want=$1 part=$2 status=0

@@ -5,7 +5,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/section.sh"
 begin_section rados
 
-n() { bounded 30 "$NACRE" "$@" -m "$mon_addr"; }
 r() { bounded 30 "$NACRE" rados -m "$mon_addr" -p rbd "$@"; }
 # shown TEXT COMMAND...: the command prints exactly this.
 shown() {

@@ -9,8 +9,6 @@ kept=$uri
 head -c 64M /dev/urandom >"$work/data"
 bounded 60 nbdcopy "$work/data" "$kept"
 
-n() { bounded 30 "$NACRE" "$@" -m "$mon_addr"; }
-health_is() { n health --format json | jq -e --arg status "$1" '.status == $status' >/dev/null; }
 health_names() { n health --format json | jq -e --arg check "$1" '.checks[$check] != null' >/dev/null; }
 wait_until 60 "HEALTH_OK" health_is HEALTH_OK
 prefix=$(rbd info --format json kept | jq -r .block_name_prefix)

@@ -4,8 +4,6 @@
 # shellcheck source=tools/lib/section.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/section.sh"
 begin_section slow-peer
-n() { bounded 30 "$NACRE" "$@" -m "$mon_addr"; }
-health_is() { n health --format json | jq -e --arg status "$1" '.status == $status' >/dev/null; }
 wait_until 60 "HEALTH_OK of a new cluster" health_is HEALTH_OK
 
 slow_down() {

@@ -19,6 +19,12 @@ define_cluster() {
 
 spawn_mon() { spawn mon "$NACRE" mon --data "$cluster/mon" --listen "$mon_addr"; }
 
+# n ARGUMENT...: a command to the cluster.
+n() { bounded 30 "$NACRE" "$@" -m "$mon_addr"; }
+
+# health_is STATUS: true when that is what the cluster says of itself.
+health_is() { n health --format json | jq -e --arg status "$1" '.status == $status' >/dev/null; }
+
 # What OSDs are run by, where that is not the system itself.
 osd_runner=()
 

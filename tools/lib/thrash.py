@@ -92,9 +92,6 @@ class Run:
 
     def scrub(self):
         """Deep scrub of every group finds nothing."""
-        if not self.cluster.has_command("pg", "deep-scrub"):
-            self.note("deep scrub: this nacre has none")
-            return
         groups = [group["pgid"] for group in self.cluster.groups()]
 
         def stamp(group):

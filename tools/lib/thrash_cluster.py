@@ -234,11 +234,6 @@ class Cluster:
     def report(self, *arguments):
         return json.loads(self.must(*arguments, "--format", "json"))
 
-    def has_command(self, *arguments):
-        result = subprocess.run([self.nacre, *arguments, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                text=True, check=False, timeout=30)
-        return result.returncode == 0 and f"nacre {' '.join(arguments)}" in result.stdout
-
     def groups(self):
         return self.report("pg", "dump")["pg_stats"]
 
