@@ -22,16 +22,13 @@ extension Pool {
     public struct Merge: Hashable, Sendable {
         /// The epoch that brings it.
         public var epoch: Epoch
-        /// The groups until then.
-        public var groupCount: UInt32
         /// Where the groups stood that were merged, by their numbers: the newest version of each. Only a copy that ends there
         /// is whole.
         public var versions: [UInt32: Version]
 
         /// A merge with these values.
-        public init(epoch: Epoch, groupCount: UInt32, versions: [UInt32: Version]) {
+        public init(epoch: Epoch, versions: [UInt32: Version]) {
             self.epoch = epoch
-            self.groupCount = groupCount
             self.versions = versions
         }
 
@@ -84,19 +81,16 @@ extension Pool {
             return lowering
         }
         merge = try reader.readOptional { r throws(WireError) in
-            let (epoch, count) = (Epoch(try r.readU32()), try r.readU32())
+            let epoch = Epoch(try r.readU32())
             let entries = try r.readArray(atMost: Int(MapLimits.groupsPerPool)) { r throws(WireError) in
                 (try r.readU32(), try Version(from: &r))
             }
-            return Merge(epoch: epoch, groupCount: count, versions: Dictionary(entries, uniquingKeysWith: { $1 }))
+            return Merge(epoch: epoch, versions: Dictionary(entries, uniquingKeysWith: { $1 }))
         }
         if let lowering {
             guard (1..<groupCount).contains(lowering.target),
                 (lowering.target..<groupCount).contains(lowering.pending ?? lowering.target)
             else { throw WireError("pool \(id): the pg_num that is wanted is out of range") }
-        }
-        guard merge.map({ $0.groupCount <= MapLimits.groupsPerPool }) ?? true else {
-            throw WireError("pool \(id): a merge of too many groups")
         }
     }
 
@@ -107,7 +101,6 @@ extension Pool {
         }
         writer.writeOptional(merge) { w, merge in
             w.writeU32(merge.epoch.rawValue)
-            w.writeU32(merge.groupCount)
             w.writeArray(merge.versions.sorted { $0.key < $1.key }) { w, entry in
                 w.writeU32(entry.key)
                 entry.value.encode(into: &w)

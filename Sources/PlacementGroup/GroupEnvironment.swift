@@ -73,7 +73,7 @@ public protocol GroupEnvironment: AnyObject {
     func beginRecovery(for group: GroupSlot) -> Bool
     func endRecovery()
     /// True while clients ask so little that recovery need not leave them anything.
-    var isQuiet: Bool { get }
+    var areClientsQuiet: Bool { get }
     /// True when a push that is not urgent must wait before its next part, so that clients keep their share: the group's
     /// `pushMayGoOn` follows with the same number. `took` is how long the last part took, in milliseconds.
     func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool

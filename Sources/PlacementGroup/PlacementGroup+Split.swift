@@ -53,12 +53,8 @@ extension PlacementGroup {
 
     /// The index of snapshots.
     var index: [(key: Bytes, clone: ObjectID)] {
-        environment.groupKeys(id, from: GroupKeys.snapsStart, to: GroupKeys.snapsEnd, limit: .max).map { entry in
-            do {
-                return (entry.key, try GroupKeys.clone(ofIndex: entry.key).clone)
-            } catch {
-                preconditionFailure("group \(id): a key of the snapshots' index cannot be read: \(error)")
-            }
+        environment.groupKeys(id, from: GroupKeys.snapsStart, to: GroupKeys.snapsEnd).map {
+            ($0.key, clone(ofIndex: $0.key))
         }
     }
 

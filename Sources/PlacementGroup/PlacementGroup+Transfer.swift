@@ -168,7 +168,7 @@ extension PlacementGroup {
 
     /// True when the next part need not wait for the word about the last.
     private func mayGoOn(_ key: PushKey, _ push: OutgoingPush) -> Bool {
-        push.unanswered < (isUrgent(key, push) || environment.isQuiet ? GroupLimits.partsInFlight : 1)
+        push.unanswered < (isUrgent(key, push) || environment.areClientsQuiet ? GroupLimits.partsInFlight : 1)
     }
 
     /// The member has stored a part: the next follows, after a pause when clients need the time and nobody waits for it.

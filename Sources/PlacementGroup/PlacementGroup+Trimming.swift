@@ -52,7 +52,8 @@ extension PlacementGroup {
         }
     }
 
-    private func clone(ofIndex key: Bytes) -> ObjectID {
+    /// The clone that a key of the snapshots' index is about; one that cannot be read is a broken store.
+    func clone(ofIndex key: Bytes) -> ObjectID {
         do {
             return try GroupKeys.clone(ofIndex: key).clone
         } catch {

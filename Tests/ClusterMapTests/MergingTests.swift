@@ -26,7 +26,7 @@ import Wire
         var pool = pool(12)
         pool.setGroupCount(5)
         pool.lowering?.pending = 6
-        pool.merge = Pool.Merge(epoch: Epoch(9), groupCount: 16, versions: [3: Version(epoch: Epoch(4), counter: 7)])
+        pool.merge = Pool.Merge(epoch: Epoch(9), versions: [3: Version(epoch: Epoch(4), counter: 7)])
         let encoded = Bytes.encoding { pool.encode(into: &$0) }
         var reader = ByteReader(encoded)
         #expect(try Pool(from: &reader) == pool)
@@ -39,7 +39,7 @@ import Wire
     /// The joined history begins after everything that any of the groups had.
     @Test func theJoinedVersionIsTheNewest() {
         let versions = [UInt32(1): Version(epoch: Epoch(8), counter: 3), 5: Version(epoch: Epoch(2), counter: 40)]
-        let merge = Pool.Merge(epoch: Epoch(9), groupCount: 8, versions: versions)
+        let merge = Pool.Merge(epoch: Epoch(9), versions: versions)
         let joined = merge.joined([1, 5])
         #expect(joined == Version(epoch: Epoch(9), counter: 40) && versions.values.allSatisfy { $0 < joined })
     }

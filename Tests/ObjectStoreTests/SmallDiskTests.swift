@@ -90,12 +90,18 @@ struct SmallDiskTests {
         fsync(descriptor)
     }
 
+    /// Where a store was made that is empty.
+    private func newStore(on mount: String) throws -> String {
+        let path = mount + "/osd"
+        let identity = StoreIdentity(
+            cluster: UniqueID(high: 1, low: 2), osd: OSDID(3), store: UniqueID(high: 5, low: 6))
+        try StoreDirectory(path).format(identity, options: options)
+        return path
+    }
+
     @Test func aStoreOnAFullFileSystemStartsDeletesAndRecovers() throws {
         try withFileSystem(bytes: 300 << 20) { mount in
-            let path = mount + "/osd"
-            let identity = StoreIdentity(
-                cluster: UniqueID(high: 1, low: 2), osd: OSDID(3), store: UniqueID(high: 5, low: 6))
-            try StoreDirectory(path).format(identity, options: options)
+            let path = try newStore(on: mount)
             var workload = Workload(seed: baseSeed)
             var outstanding = 0, count = 0
             let data = workload.bytes(1 << 20)
@@ -166,10 +172,7 @@ struct SmallDiskTests {
     /// has only its ballast: it must merge its files in there, and be given what data can spare, or the ballast is used up.
     @Test func startsOnAFullFileSystemDoNotUseUpTheBallast() throws {
         try withFileSystem(bytes: 200 << 20) { mount in
-            let path = mount + "/osd"
-            let identity = StoreIdentity(
-                cluster: UniqueID(high: 1, low: 2), osd: OSDID(3), store: UniqueID(high: 5, low: 6))
-            try StoreDirectory(path).format(identity, options: options)
+            let path = try newStore(on: mount)
             var workload = Workload(seed: baseSeed)
             var outstanding = 0
             var expected: [Bytes] = []

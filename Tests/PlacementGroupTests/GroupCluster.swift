@@ -71,7 +71,7 @@ final class GroupHost: GroupEnvironment {
     func reportSoon() {}
     var recoveredObjects = 0
     func recovered(bytes: UInt64) { recoveredObjects += 1 }
-    var isQuiet: Bool { cluster.random.chance(50) }
+    var areClientsQuiet: Bool { cluster.random.chance(50) }
     /// Pushes that pause.
     var paused: [(number: UInt32, group: GroupSlot)] = []
     func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool {
@@ -264,6 +264,7 @@ final class GroupCluster {
     var now: UInt64 = 0
     /// OSDs that are down without proof that their processes have ended.
     var undead: Set<OSDID> = []
+    /// Another `min_size` than the pool's, from the next epoch on.
     var minSize: UInt8?
     var upThruWanted: [(osd: OSDID, incarnation: Int, epoch: Epoch)] = []
     /// The one operation under way on each object.
@@ -314,6 +315,7 @@ final class GroupCluster {
     func pool(_ record: EpochRecord) -> Pool {
         var pool = pool
         pool.snapshots = record.snapshots
+        if let minSize { pool.minSize = minSize }
         (pool.groupCount, pool.placementGroupCount) = (record.groupCount, record.groupCount)
         (pool.lowering, pool.merge) = (record.lowering, record.merge)
         return pool

@@ -5,14 +5,15 @@ import Wire
 
 /// Writes to objects that a member lacks: it logs them and has nothing of them, so what it says must never count for data.
 @Suite struct LoggedOnlyTests {
-    /// A group of osd.0, 1 and 3, of which the last lacks all objects. The first are on their way to it and do not get further,
-    /// as long as `holdsReads`.
-    private static func lacking() -> Script {
+    /// A group of osd.0, 1 and 3, or of other `members`, of which those that are new lack all objects. The first are on their
+    /// way to it and do not get further, as long as `holdsReads`.
+    private static func lacking(members: [Int32] = [0, 1, 3], minSize: UInt8? = nil) -> Script {
         let script = Script(osds: 5)
+        script.cluster.minSize = minSize
         for object in script.objects { script.write("old", on: object) }
         script.drain()
         script.holdsReads = true
-        script.place([0, 1, 3])
+        script.place(members)
         script.drain()
         return script
     }
@@ -42,6 +43,21 @@ import Wire
         script.drain()
         #expect(script.isClean && script.answers[waits]?.outcome == .done(errno: 0), script.summary)
         #expect(text(script, object) == ["new"])
+    }
+
+    /// With `min_size` 1 the acknowledgement would hang on the primary's disk alone: such a write waits for the object.
+    @Test func oneHolderIsNotEnoughWhateverThePoolSays() {
+        let script = Self.lacking(members: [0, 3, 4], minSize: 1)
+        let object = Self.far(script)
+        #expect(script.primary.phase == .active, script.summary)
+        #expect(script.member(3).missing[object] != nil && script.member(4).missing[object] != nil, script.summary)
+        let write = script.write("new", on: object)
+        script.drain()
+        #expect(script.answers[write] == nil && script.read(0, object) == "old")
+        script.holdsReads = false
+        script.drain()
+        #expect(script.isClean && script.answers[write]?.outcome == .done(errno: 0), script.summary)
+        for osd in [Int32(0), 3, 4] { #expect(script.read(osd, object) == "new") }
     }
 
     /// The entry alone must not be anywhere before the data is wherever it has to be: the entry's log would be the newest.

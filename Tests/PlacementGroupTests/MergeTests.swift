@@ -50,7 +50,7 @@ import Wire
             let epoch = Epoch(UInt32(cluster.epochs.count))
             cluster.newEpoch {
                 ($0.groupCount, $0.lowering) = (1, nil)
-                $0.merge = Pool.Merge(epoch: epoch, groupCount: 2, versions: versions)
+                $0.merge = Pool.Merge(epoch: epoch, versions: versions)
             }
         }
 

@@ -21,6 +21,12 @@ struct MergeWatch {
     func mayBegin(_ pool: PoolID, now: UInt64) -> Bool { now >= mayBegin[pool] ?? 0 }
 
     mutating func letGo(_ pool: PoolID, until end: UInt64) { mayBegin[pool] = end }
+
+    /// The pool is no more.
+    mutating func forget(_ pool: PoolID) {
+        quietSince[pool] = nil
+        mayBegin[pool] = nil
+    }
 }
 
 /// Fewer groups in a pool, some at a time: those that end and their takers are made quiet, and merged when all of them have said
@@ -120,7 +126,7 @@ extension MonitorCore {
         if !exceptions.isEmpty { draft.set(exceptions) }
         environment.note(
             "pool '\(pool.name)' goes from \(pool.groupCount) to \(next) groups in epoch \(draft.epoch)")
-        pool.merge = Pool.Merge(epoch: draft.epoch, groupCount: pool.groupCount, versions: versions)
+        pool.merge = Pool.Merge(epoch: draft.epoch, versions: versions)
         pool.groupCount = next
         pool.placementGroupCount = min(pool.placementGroupCount, next)
         pool.lowering?.pending = nil

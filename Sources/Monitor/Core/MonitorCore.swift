@@ -205,6 +205,7 @@ public final class MonitorCore<Environment: MonitorEnvironment> {
         watch.follow(from: before, to: map, now: environment.nowMilliseconds)
         accusations.follow(map)
         groups.follow(map, after: before, proposal.increment)
+        for pool in proposal.increment.removedPools { merges.forget(pool) }
         for id in sessions.subscribers { tell(id) }
         for answer in proposal.answers { send(answer) }
         proposeWaiting()

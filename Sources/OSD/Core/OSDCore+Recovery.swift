@@ -114,7 +114,7 @@ extension OSDCore {
     public func beginRecovery(for group: GroupSlot) -> Bool { turns.begin(group) }
     public func endRecovery() { turns.end() }
 
-    public var isQuiet: Bool { !turns.isBusy }
+    public var areClientsQuiet: Bool { !turns.isBusy }
 
     /// Under load recovery gets its share of the time, however long its parts take.
     public func pausePush(_ number: UInt32, for group: GroupSlot, took: UInt64) -> Bool {

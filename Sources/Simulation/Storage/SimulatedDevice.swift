@@ -86,15 +86,9 @@ public final class SimulatedDevice: BlockDevice {
     public func punchNow(at offset: UInt64, count: Int) throws(DeviceError) {
         try countCall()
         guard !punched.contains(offset..<offset + UInt64(count)) else { return }
-        guard !mayHaveForgotten || isFree(offset, count) else {
+        guard isFree(offset, count) else {
+            precondition(mayHaveForgotten, "a hole at \(offset)+\(count) of \(size) bytes, where none can be")
             throw DeviceError(code: 5, "a hole at \(offset) where none can be")
-        }
-        precondition(
-            offset + UInt64(count) <= size && isAllocated(offset, count), "hole at \(offset)+\(count)")
-        for case (_, .write(let other, let content, _)) in pending + queued {
-            precondition(
-                other >= offset + UInt64(count) || offset >= other + UInt64(content.count),
-                "a hole at \(offset) where a write is in flight")
         }
         punched.append(offset..<offset + UInt64(count))
         let junk = [UInt8](repeating: 0x5a, count: count)
@@ -115,18 +109,14 @@ public final class SimulatedDevice: BlockDevice {
     /// Queues a write; traps on one that overlaps another in flight, whose order would be left to chance.
     public func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag) {
         let bytes = parts.flatMap { [UInt8]($0) }
-        if mayHaveForgotten, !isFree(offset, bytes.count) {
-            finished.append(IOCompletion(tag: tag, result: -5))
-            return
-        }
-        precondition(offset + UInt64(bytes.count) <= size, "write at \(offset)+\(bytes.count) of \(size) bytes")
-        precondition(isAllocated(offset, bytes.count), "write at \(offset)+\(bytes.count), where there is a hole")
         precondition(
             offset % 4096 == 0 && bytes.count % 4096 == 0, "write at \(offset)+\(bytes.count) is not whole blocks")
-        for case (_, .write(let other, let content, _)) in pending + queued {
+        guard isFree(offset, bytes.count) else {
             precondition(
-                other >= offset + UInt64(bytes.count) || offset >= other + UInt64(content.count),
-                "two writes to \(offset) in flight")
+                mayHaveForgotten,
+                "write at \(offset)+\(bytes.count) of \(size) bytes: outside, into a hole, or beside one in flight")
+            finished.append(IOCompletion(tag: tag, result: -5))
+            return
         }
         queued.append((tag, .write(offset: offset, bytes: bytes, durable: durable)))
     }
@@ -307,10 +297,10 @@ public final class SimulatedDevice: BlockDevice {
     /// Writes at once, without flushing.
     public func writeNow(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(DeviceError) {
         try countCall()
-        guard !mayHaveForgotten || isAllocated(offset, buffer.count) else {
+        guard isAllocated(offset, buffer.count) else {
+            precondition(mayHaveForgotten, "write at \(offset)+\(buffer.count), where there is a hole")
             throw DeviceError(code: 5, "a write at \(offset), where there is a hole")
         }
-        precondition(isAllocated(offset, buffer.count), "write at \(offset)+\(buffer.count), where there is a hole")
         extend(to: max(size, offset + UInt64(buffer.count)))
         put([UInt8](buffer), at: offset, into: &current)
         unflushed.append((offset, [UInt8](buffer), false))
