@@ -75,7 +75,7 @@ nacre_ring *nacre_ring_create(unsigned entries, int eventfd, int *error) {
     }
     // From the best to what every kernel with io_uring has. Disabled at first: the submitter is the thread that enables it.
     const unsigned wanted[] = {
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         IORING_SETUP_COOP_TASKRUN,
         0,
     };
@@ -208,9 +208,23 @@ int nacre_ring_allocate(nacre_ring *self, int fd, uint64_t offset, uint64_t leng
     return name(self, sqe, tag, 0);
 }
 
+// Has the kernel post what is finished. It announces operations that it finishes, and then once more that it has posted them,
+// which would wake the owner for nothing: announcements are off meanwhile, and what finished unannounced is looked for.
+static void post(nacre_ring *self) {
+    io_uring_cq_eventfd_toggle(&self->ring, false);
+    io_uring_get_events(&self->ring);
+    io_uring_cq_eventfd_toggle(&self->ring, true);
+    // On before the look: whoever finishes something sees the one, or is seen by the other.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    unsigned flags = __atomic_load_n(self->ring.sq.kflags, __ATOMIC_ACQUIRE);
+    // Announced, since that may be more than it posts at once. Once: the flag may be left over from what is posted already.
+    if (flags & IORING_SQ_TASKRUN) io_uring_get_events(&self->ring);
+}
+
 unsigned nacre_ring_reap(nacre_ring *self, nacre_completion *into, unsigned limit) {
     if (!self->enabled) return 0;
-    if (self->deferred || io_uring_cq_has_overflow(&self->ring)) io_uring_get_events(&self->ring);
+    if (self->deferred) post(self);
+    else if (io_uring_cq_has_overflow(&self->ring)) io_uring_get_events(&self->ring);
     unsigned head, count = 0, seen = 0;
     struct io_uring_cqe *cqe;
     io_uring_for_each_cqe(&self->ring, head, cqe) {

@@ -62,12 +62,17 @@ struct DirtyBlock {
     var isDropped = false
 }
 
-/// A write to a home location in flight.
+/// A write to a home location in flight: of one block mostly, which must cost no memory of its own.
 struct HomeWrite {
     var first: UInt64
-    var lsns: [UInt64]
+    /// Of the first block, and of those behind it.
+    var lsn: UInt64
+    var others: [UInt64] = []
     /// Keep the memory until the completion.
-    var buffers: [BlockBuffer]
+    var buffer: BlockBuffer
+    var otherBuffers: [BlockBuffer] = []
+
+    var count: Int { 1 + others.count }
 }
 
 /// A first-in first-out queue that reuses its storage.

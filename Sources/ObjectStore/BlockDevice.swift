@@ -100,6 +100,8 @@ public protocol BlockDevice: AnyObject {
 
     /// Writes the parts one after the other. With `durable` the completion says that they are on stable storage.
     func write(_ parts: [UnsafeRawBufferPointer], at offset: UInt64, durable: Bool, tag: IOTag)
+    /// The same for one part.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, durable: Bool, tag: IOTag)
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, tag: IOTag)
     func flush(tag: IOTag)
     /// Allocates space physically up to `size`, which `self.size` has reached at the completion, if not before in parts.
@@ -127,6 +129,10 @@ public protocol BlockDevice: AnyObject {
 }
 
 extension BlockDevice {
+    public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, durable: Bool, tag: IOTag) {
+        write([bytes], at: offset, durable: durable, tag: tag)
+    }
+
     /// One after the other, where nothing is gained by more.
     public func writeNow(_ writes: [PlacedWrite]) throws(DeviceError) {
         for write in writes {

@@ -122,16 +122,23 @@ public final class FileDevice: BlockDevice {
             if case .threads(let threads) = engine { threads.write(parts, at: offset, durable: sync != 0, tag: tag) }
             return
         }
-        if parts.count == 1 {
-            queued(nacre_ring_write(ring, descriptor, parts[0].baseAddress, UInt32(parts[0].count), offset, sync, tag))
-            return
-        }
+        if parts.count == 1 { return write(parts[0], at: offset, durable: durable, tag: tag) }
         let vector = UnsafeMutablePointer<iovec>.allocate(capacity: parts.count)
         for (n, part) in parts.enumerated() {
             vector[n] = iovec(iov_base: UnsafeMutableRawPointer(mutating: part.baseAddress), iov_len: part.count)
         }
         vectors.append(vector)
         queued(nacre_ring_writev(ring, descriptor, vector, UInt32(parts.count), offset, sync, tag))
+    }
+
+    /// The same for one part.
+    public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, durable: Bool, tag: IOTag) {
+        let sync: Int32 = durable && !unsafeNoFlush ? 1 : 0
+        switch engine {
+        case .ring(let ring):
+            queued(nacre_ring_write(ring, descriptor, bytes.baseAddress, UInt32(bytes.count), offset, sync, tag))
+        case .threads(let threads): threads.write([bytes], at: offset, durable: sync != 0, tag: tag)
+        }
     }
 
     /// Queues a read.

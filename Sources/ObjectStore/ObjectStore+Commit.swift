@@ -232,52 +232,70 @@ extension ObjectStore {
     /// Writes the block home unless it was overwritten or dropped, or an older write of it is in flight, whose completion
     /// sees to it.
     private func sendHome(_ block: UInt64, _ lsn: UInt64) {
-        guard let entry = dirty[block], entry.lsn == lsn, !entry.isBusy, !entry.isDropped else { return }
-        beginHomeWrite(from: block)
+        guard let entry = goesHome(block), entry.lsn == lsn else { return }
+        beginHomeWrite(of: entry, at: block)
     }
 
-    private func beginHomeWrite(from first: UInt64) {
-        var write = HomeWrite(first: first, lsns: [], buffers: [])
-        var parts: [UnsafeRawBufferPointer] = []
-        var block = first
-        while write.lsns.count < StoreLimits.blocksPerHomeWrite, let entry = dirty[block], !entry.isBusy,
-            !entry.isDropped,
-            entry.lsn <= durableMark
-        {
-            dirty[block]?.isBusy = true
-            write.lsns.append(entry.lsn)
-            write.buffers.append(entry.content.buffer)
-            parts.append(UnsafeRawBufferPointer(entry.content.bytes))
-            block += 1
+    /// The content of a block that may be written home now.
+    private func goesHome(_ block: UInt64) -> DirtyBlock? {
+        guard let entry = dirty[block], !entry.isBusy, !entry.isDropped, entry.lsn <= durableMark else { return nil }
+        return entry
+    }
+
+    /// Begins to write the block and those behind it that may go too.
+    private func beginHomeWrite(of entry: DirtyBlock, at first: UInt64) {
+        var write = HomeWrite(first: first, lsn: entry.lsn, buffer: entry.content.buffer)
+        var others: [UnsafeRawBufferPointer] = []
+        becomeBusy(first, entry)
+        while write.count < StoreLimits.blocksPerHomeWrite, let next = goesHome(first + UInt64(write.count)) {
+            becomeBusy(first + UInt64(write.count), next)
+            write.others.append(next.lsn)
+            write.otherBuffers.append(next.content.buffer)
+            others.append(UnsafeRawBufferPointer(next.content.bytes))
         }
         nextHomeWrite += 1
         homeWrites[nextHomeWrite] = write
-        homeBlocksBegun += write.lsns.count
+        homeBlocksBegun += write.count
         counters.homeWrites += 1
-        counters.homeBytes += UInt64(write.lsns.count * StoreLimits.blockSize)
-        device.write(
-            parts, at: first * UInt64(StoreLimits.blockSize), durable: false, tag: IOTag(.home, nextHomeWrite))
+        counters.homeBytes += UInt64(write.count * StoreLimits.blockSize)
+        let bytes = UnsafeRawBufferPointer(entry.content.bytes)
+        let offset = first * UInt64(StoreLimits.blockSize), tag = IOTag(.home, nextHomeWrite)
+        if others.isEmpty {
+            device.write(bytes, at: offset, durable: false, tag: tag)
+        } else {
+            device.write([bytes] + others, at: offset, durable: false, tag: tag)
+        }
+    }
+
+    private func becomeBusy(_ block: UInt64, _ entry: DirtyBlock) {
+        var entry = entry
+        entry.isBusy = true
+        // As a whole: changing it in its place would cost an allocation.
+        dirty[block] = entry
     }
 
     func completeHomeWrite(_ number: UInt64) {
         guard let write = homeWrites.removeValue(forKey: number) else {
             preconditionFailure("home write \(number) completes twice")
         }
-        for (n, lsn) in write.lsns.enumerated() {
-            let block = write.first + UInt64(n)
-            guard let entry = dirty[block], entry.isBusy else {
-                preconditionFailure("block \(block) came home and nobody sent it")
-            }
-            if entry.isDropped {
-                dirty[block] = nil
-            } else if entry.lsn == lsn {
-                forgetForCheckpoint(entry)
-                dirty[block] = nil
-            } else {
-                // Written again meanwhile: the newer content has had to wait for this write.
-                dirty[block]?.isBusy = false
-                dirtyAgain.append((block, entry.lsn))
-            }
+        cameHome(write.first, write.lsn)
+        for (n, lsn) in write.others.enumerated() { cameHome(write.first + 1 + UInt64(n), lsn) }
+    }
+
+    private func cameHome(_ block: UInt64, _ lsn: UInt64) {
+        guard var entry = dirty[block], entry.isBusy else {
+            preconditionFailure("block \(block) came home and nobody sent it")
+        }
+        if entry.isDropped {
+            dirty[block] = nil
+        } else if entry.lsn == lsn {
+            forgetForCheckpoint(entry)
+            dirty[block] = nil
+        } else {
+            // Written again meanwhile: the newer content has had to wait for this write.
+            entry.isBusy = false
+            dirty[block] = entry
+            dirtyAgain.append((block, entry.lsn))
         }
     }
 }

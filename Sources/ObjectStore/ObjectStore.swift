@@ -196,12 +196,17 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
     /// Takes what the device and the metadata store have finished, and goes on with what that allows. To be called when the
     /// device's descriptor is readable, and was read empty before.
     public func poll() {
+        collect()
+        if stopReason == nil { pump() }
+    }
+
+    /// Takes what the device has finished, and begins nothing: for an owner whose turn ends soon, and who tells others of it first.
+    public func collect() {
         guard stopReason == nil else { return }
         deviceCompletions.removeAll(keepingCapacity: true)
         // All there is: the next makes the descriptor readable again.
         device.poll(&deviceCompletions)
         for completion in deviceCompletions where stopReason == nil { complete(completion) }
-        if stopReason == nil { pump() }
     }
 
     /// Gives `body` every completion since the last call, in order. `body` may call the store.

@@ -198,4 +198,5 @@ final class Node: MessengerEnvironment {
     }
     func pressureChanged(_ session: SessionID, isHigh: Bool) { pressure.append(isHigh) }
     func turnEnded() {}
+    func turnSent() {}
 }

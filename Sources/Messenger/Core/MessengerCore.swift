@@ -105,6 +105,7 @@ public final class MessengerCore<Environment: MessengerEnvironment> {
         }
         draining.removeAll(keepingCapacity: true)
         if !owing.isEmpty { settle(isTimeUp: false) }
+        environment.turnSent()
     }
 
     func touch(_ link: Link) {

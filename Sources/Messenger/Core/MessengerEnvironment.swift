@@ -34,6 +34,7 @@ public protocol MessengerEnvironment: AnyObject {
     func closed(_ session: SessionID)
     func pressureChanged(_ session: SessionID, isHigh: Bool)
     func turnEnded()
+    func turnSent()
 }
 
 /// A frame on its way out.

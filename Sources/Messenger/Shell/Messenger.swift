@@ -272,6 +272,8 @@ extension Messenger: MessengerEnvironment {
     }
 
     public func turnEnded() { handler?.turnEnded() }
+
+    public func turnSent() { handler?.turnSent() }
 }
 
 /// Why a messenger cannot do what it was asked for; the text is one line and says what to do.

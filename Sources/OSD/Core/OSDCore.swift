@@ -7,7 +7,8 @@ import Wire
 /// One OSD: hosts its placement groups over one store, and connects them with peers, clients and the monitor.
 ///
 /// A core, confined to one event loop. Its owner gives it maps epoch by epoch, messages, session events and ticks, calls
-/// `storeCompleted` after the store was polled, and `endOfTurn` when a turn of the loop is over.
+/// `storeCompleted` after the store was polled, `endOfTurn` when a turn of the loop is over, and `turnSent` when what it sent
+/// has gone out.
 ///
 /// Every OSD follows the intervals of every group, its own or not: that is what lets a newcomer know whom to ask.
 public final class OSDCore<Environment: OSDEnvironment> {
@@ -360,11 +361,17 @@ public final class OSDCore<Environment: OSDEnvironment> {
         }
     }
 
-    /// The turn of the loop is over: what was submitted goes to the disk as one write.
+    /// The turn of the loop is over: says what is left to be said.
     public func endOfTurn() {
+        storeCompleted()
         grantTurns()
         tellActing()
         if isReportDue { tellStatistics() }
+    }
+
+    /// What was sent has gone out: what was submitted goes to the disk as one write. The other members, and clients with their
+    /// next requests, are at work meanwhile.
+    public func turnSent() {
         environment.store.endOfTurn()
         storeCompleted()
     }

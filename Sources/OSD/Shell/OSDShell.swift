@@ -62,7 +62,7 @@ final class OSDShell {
     /// The device has finished something.
     func deviceReady() {
         guard !isStopped else { return }
-        store.poll()
+        store.collect()
         core.storeCompleted()
         messenger.requestTurnEnd()
     }
@@ -174,6 +174,10 @@ extension OSDShell: MessengerHandler {
 
     func turnEnded() {
         if !isStopped { core.endOfTurn() }
+    }
+
+    func turnSent() {
+        if !isStopped { core.turnSent() }
     }
 }
 

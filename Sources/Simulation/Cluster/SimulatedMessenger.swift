@@ -11,6 +11,7 @@ protocol NetworkProcess: AnyObject {
     func reset(_ session: SessionID)
     func closed(_ session: SessionID)
     func turnEnded()
+    func turnSent()
     /// A line for the trace.
     func report(_ line: String)
 }
@@ -104,4 +105,11 @@ final class SimulatedMessenger: MessengerEnvironment {
     func closed(_ session: SessionID) { process.closed(session) }
     func pressureChanged(_ session: SessionID, isHigh: Bool) {}
     func turnEnded() { process.turnEnded() }
+    func turnSent() {
+        if isAlive { process.turnSent() }
+    }
+}
+
+extension NetworkProcess {
+    func turnSent() {}
 }

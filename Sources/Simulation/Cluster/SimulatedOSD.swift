@@ -55,6 +55,11 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     func turnEnded() {
         guard isAlive else { return }
         core.endOfTurn()
+    }
+
+    func turnSent() {
+        guard isAlive else { return }
+        core.turnSent()
         startDisk()
     }
 
@@ -69,7 +74,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
         guard isAlive else { return }
         disk.device.step(using: &cluster.random)
         if disk.keys.isFlushing { disk.keys.step() }
-        store.poll()
+        store.collect()
         core.storeCompleted()
         messenger.core.requestTurnEnd()
     }
@@ -79,7 +84,10 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     var nowMilliseconds: UInt64 { clock.milliseconds }
     var wallNanoseconds: UInt64 { 1_000_000_000_000_000_000 + cluster.events.now * 1000 }
     func requestTurn() {
-        cluster.events.after(20) { [weak self] in self?.turnEnded() }
+        cluster.events.after(20) { [weak self] in
+            guard let self, self.isAlive else { return }
+            self.messenger.core.requestTurnEnd()
+        }
     }
     func send(_ payload: Bytes, to session: PeerSession) {
         messenger.core.send(payload, to: SessionID(rawValue: session.number))
