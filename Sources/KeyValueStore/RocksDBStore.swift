@@ -25,6 +25,8 @@ public final class RocksDBStore: KeyValueStore {
     private let handle: OpaquePointer
     private let settings: OpaquePointer
     private let readOptions = rocksdb_readoptions_create()
+    /// For what is read once.
+    private let passingOptions = rocksdb_readoptions_create()
     private let loggedSync = rocksdb_writeoptions_create()
     private let unlogged = rocksdb_writeoptions_create()
     private let flushOptions = rocksdb_flushoptions_create()
@@ -63,6 +65,7 @@ public final class RocksDBStore: KeyValueStore {
         rocksdb_writeoptions_set_sync(loggedSync, options.unsafeNoFlush ? 0 : 1)
         rocksdb_writeoptions_disable_WAL(unlogged, 1)
         rocksdb_flushoptions_set_wait(flushOptions, 1)
+        rocksdb_readoptions_set_fill_cache(passingOptions, 0)
         tables = TableWriter(handle: opened, options: settings, directory: directory)
         flusher = Flusher(
             handle: opened, tables: tables, writeOptions: unlogged, flushOptions: flushOptions, ballast: ballast,
@@ -121,6 +124,7 @@ public final class RocksDBStore: KeyValueStore {
     deinit {
         flusher.join()
         rocksdb_readoptions_destroy(readOptions)
+        rocksdb_readoptions_destroy(passingOptions)
         rocksdb_writeoptions_destroy(loggedSync)
         rocksdb_writeoptions_destroy(unlogged)
         rocksdb_close(handle)
@@ -159,23 +163,40 @@ public final class RocksDBStore: KeyValueStore {
         return Bytes(copying: UnsafeRawBufferPointer(start: found, count: count))
     }
 
-    /// Walks an iterator over the range.
+    /// Keys after which a scan counts as a long one.
+    private static let shortScan = 128
+
+    /// Walks an iterator over the range. What a long scan passes is not kept in the cache of blocks: a start that reads
+    /// everything once would fill it with that.
     public func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) throws(KeyValueError) {
-        let iterator = rocksdb_create_iterator(handle, readOptions)
+        guard let next = try scan(from: lower, to: upper, atMost: Self.shortScan, readOptions, body) else { return }
+        _ = try scan(from: next, to: upper, atMost: .max, passingOptions, body)
+    }
+
+    /// Where to go on when there may be more than `limit` keys.
+    private func scan(
+        from lower: Bytes, to upper: Bytes, atMost limit: Int, _ options: OpaquePointer?,
+        _ body: (Bytes, Bytes) -> Bool
+    ) throws(KeyValueError) -> Bytes? {
+        let iterator = rocksdb_create_iterator(handle, options)
         defer { rocksdb_iter_destroy(iterator) }
         lower.withUnsafeBytes { rocksdb_iter_seek(iterator, $0.chars, $0.count) }
+        var passed = 0
         while rocksdb_iter_valid(iterator) != 0 {
             var count = 0
             let key = rocksdb_iter_key(iterator, &count)
             let keyBytes = Bytes(copying: UnsafeRawBufferPointer(start: key, count: count))
             guard keyBytes < upper else { break }
+            guard passed < limit else { return keyBytes }
             let value = rocksdb_iter_value(iterator, &count)
             guard body(keyBytes, Bytes(copying: UnsafeRawBufferPointer(start: value, count: count))) else { break }
             rocksdb_iter_next(iterator)
+            passed += 1
         }
         var message: UnsafeMutablePointer<CChar>?
         rocksdb_iter_get_error(iterator, &message)
         if let message { throw Self.error("metadata store: scan failed", message) }
+        return nil
     }
 
     /// One write batch of RocksDB; `.atFlush` goes without its log, and where it is large and its keys are in order, after

@@ -39,6 +39,32 @@ import Wire
         #expect(seen == ["k148", "k149", "k151", "k152"])
     }
 
+    /// A long scan goes on with another iterator on its way: nothing is given twice or left out where it changes over, and it ends
+    /// where it is told to.
+    @Test func aLongScanGivesEveryKeyOnce() throws {
+        let path = directory()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let store = try RocksDBStore(directory: path, create: true)
+        let names = (1000..<1400).map { "k\($0)" }
+        var batch = KeyBatchWriter()
+        for name in names { batch.put(Bytes(name), Bytes(name + "'")) }
+        try store.write([batch.finish()], .durable)
+        for count in [1, 127, 128, 129, 256, 257, 399, 400] {
+            var seen: [String] = [], stopped: [String] = []
+            try store.scan(from: Bytes("k1000"), to: Bytes("k\(1000 + count)")) { key, value in
+                #expect(String(value) == String(key) + "'")
+                seen.append(String(key))
+                return true
+            }
+            #expect(seen == Array(names[..<count]))
+            try store.scan(from: Bytes("a"), to: Bytes("z")) { key, _ in
+                stopped.append(String(key))
+                return stopped.count < count
+            }
+            #expect(stopped == Array(names[..<count]))
+        }
+    }
+
     /// The owner closes its descriptor while a flush runs, and another file gets the number: nothing is written to that.
     @Test func aFlushThatOutlivesItsOwnerWritesToNobodysFile() throws {
         let path = directory()

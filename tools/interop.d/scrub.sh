@@ -91,12 +91,14 @@ wait_until 30 "the bad copy to be replaced" repaired
 wait_until 60 "HEALTH_OK after the read" health_is HEALTH_OK
 n pg query "$group" >>"$work/log/commands.txt"
 
-# What a store lost with a part of its file is fetched from others when it starts, unasked.
+# A store that has lost a part of its file says so when it starts: what was there is fetched from others, unasked.
 halt osd.2
 truncate -s 160M "$cluster/osd.2/block"
 spawn_osd 2
 await_ready osd.2 60
 wait_until 60 "HEALTH_OK after a part of a file was lost" health_is HEALTH_OK
+grep -q 'cannot vouch for all data of .* objects, which count as missing' "${log_of[osd.2]}" ||
+  fail "osd.2 does not say that it lost data: $(tail -n 3 "${log_of[osd.2]}")"
 bounded 60 nbdcopy "$kept" - | cmp - "$work/data" || fail "data was lost with a part of one file"
 halt osd.2
 bounded 60 "$NACRE" osd store fsck "$cluster/osd.2" >>"$work/log/commands.txt" || fail "the lost blocks were not all fetched"

@@ -222,7 +222,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
         // Of most starts nothing.
         let damaged = environment.store.unvouched.map(\.object)
         if !damaged.isEmpty {
-            environment.note(
+            environment.warn(
                 "\(id): the store cannot vouch for all data of \(damaged.count) objects, which count as missing")
         }
         for group in groups { group.begin(damaged: damaged) }
@@ -303,7 +303,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
             guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
             received(heartbeat, from: osd, on: session)
         case .operationReply, .monitor, .watchEvent:
-            environment.note("\(id): dropped a message that is not for an OSD")
+            environment.warn("\(id): dropped a message that is not for an OSD")
         }
     }
 
@@ -352,7 +352,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
                 case .success(let data):
                     group.readCompleted(UInt32(truncatingIfNeeded: token), .data(data))
                 case .failure(let error):
-                    environment.note("\(id): \(error)")
+                    environment.warn("\(id): \(error)")
                     group.readCompleted(UInt32(truncatingIfNeeded: token), .failed(error.description))
                 }
             case .failed(let error):

@@ -31,8 +31,10 @@ public protocol OSDEnvironment: AnyObject {
     func tellMonitor(_ message: MonitorMessage)
     /// The OSD cannot go on: the process ends with this reason, and replays its journal at the next start.
     func stop(because reason: String)
-    /// A line for the administrator.
+    /// A line for the administrator who asks for more than warnings.
     func note(_ text: String)
+    /// A line for the administrator about something that is not as it should be.
+    func warn(_ text: String)
     /// Has the core's `pushMayGoOn` called with these values, after so many milliseconds.
     func resumePush(_ number: UInt32, for group: GroupSlot, afterMilliseconds: UInt64)
     /// Something rare has happened; for tests to count.

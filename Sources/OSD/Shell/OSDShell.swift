@@ -131,6 +131,8 @@ extension OSDShell: OSDEnvironment {
     func occurred(_ branch: RareBranch) {}
 
     func note(_ text: String) { logger.info("\(text)") }
+
+    func warn(_ text: String) { logger.warning("\(text)") }
 }
 
 extension OSDShell: MessengerHandler {

@@ -120,6 +120,7 @@ final class SimulatedOSD: OSDEnvironment, MonitorClientEnvironment, NetworkProce
     }
     func occurred(_ branch: RareBranch) { cluster.branches[branch, default: 0] += 1 }
     func note(_ text: String) { cluster.trace("\(identity.entity): \(text)") }
+    func warn(_ text: String) { note(text) }
 
     // MARK: NetworkProcess
 
