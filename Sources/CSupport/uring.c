@@ -217,6 +217,10 @@ static void post(nacre_ring *self) {
     // On before the look: whoever finishes something sees the one, or is seen by the other.
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     unsigned flags = __atomic_load_n(self->ring.sq.kflags, __ATOMIC_ACQUIRE);
+#ifndef __x86_64__
+    // Elsewhere the kernel sets the flag without a barrier behind it.
+    flags |= IORING_SQ_TASKRUN;
+#endif
     // Announced, since that may be more than it posts at once. Once: the flag may be left over from what is posted already.
     if (flags & IORING_SQ_TASKRUN) io_uring_get_events(&self->ring);
 }

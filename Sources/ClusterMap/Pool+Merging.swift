@@ -74,7 +74,7 @@ extension Pool {
 
     // MARK: Encoding
 
-    mutating func readLowering(_ reader: inout ByteReader) throws(WireError) {
+    mutating func readLowering(_ reader: inout ByteReader, _ version: UInt8) throws(WireError) {
         lowering = try reader.readOptional { r throws(WireError) in
             var lowering = Lowering(target: try r.readU32())
             lowering.pending = try r.readOptional { r throws(WireError) in try r.readU32() }
@@ -82,6 +82,7 @@ extension Pool {
         }
         merge = try reader.readOptional { r throws(WireError) in
             let epoch = Epoch(try r.readU32())
+            if version == 4 { _ = try r.readU32() }
             let entries = try r.readArray(atMost: Int(MapLimits.groupsPerPool)) { r throws(WireError) in
                 (try r.readU32(), try Version(from: &r))
             }

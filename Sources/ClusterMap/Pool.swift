@@ -121,9 +121,9 @@ public struct Pool: Hashable, Sendable {
     }
 
     /// Version 2 appends kind, object hash and whether the pool's number is hashed, version 3 snapshots,
-    /// version 4 how fewer groups are come to.
+    /// version 4 how fewer groups are come to, of which version 5 leaves out how many there were.
     public init(from reader: inout ByteReader) throws(WireError) {
-        self = try reader.versioned("pool", supported: 4) { r, version throws(WireError) in
+        self = try reader.versioned("pool", supported: 5) { r, version throws(WireError) in
             var pool = Pool(
                 id: PoolID(try r.readI64()), name: try r.readString(atMost: MapLimits.name), size: try r.readU8(),
                 minSize: try r.readU8(), groupCount: try r.readU32(), rule: 0, created: .none)
@@ -146,13 +146,13 @@ public struct Pool: Hashable, Sendable {
                 (1...pool.groupCount).contains(pool.placementGroupCount),
                 (1...MapLimits.poolSize).contains(pool.size), (1...pool.size).contains(pool.minSize)
             else { throw WireError("pool \(pool.id): size, min_size or pg_num out of range") }
-            if version >= 4 { try pool.readLowering(&r) }
+            if version >= 4 { try pool.readLowering(&r, version) }
             return pool
         }
     }
 
     public func encode(into writer: inout ByteWriter) {
-        writer.versioned(4, compatible: 4) { w in
+        writer.versioned(5, compatible: 5) { w in
             w.writeI64(id.rawValue)
             w.writeString(name)
             w.writeU8(size)

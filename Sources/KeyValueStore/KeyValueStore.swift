@@ -32,7 +32,8 @@ public protocol KeyValueStore: AnyObject {
     /// The value of `key`, nil when there is none.
     func value(_ key: Bytes) throws(KeyValueError) -> Bytes?
 
-    /// Gives `body` the keys from `lower` on and before `upper` in order, until it returns false.
+    /// Gives `body` the keys from `lower` on and before `upper` in order, until it returns false. Not one moment's view: `body`
+    /// must not write.
     func scan(from lower: Bytes, to upper: Bytes, _ body: (Bytes, Bytes) -> Bool) throws(KeyValueError)
 
     /// Applies the batches in order as one atomic commit.

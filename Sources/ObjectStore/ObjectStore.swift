@@ -6,8 +6,8 @@ import Wire
 /// store.
 ///
 /// A core: confined to its owner's event loop, no system call but through `Device` and `Keys`. The owner calls `submit`
-/// and `read` as it likes during a turn, `endOfTurn` once at its end, `poll` when the device has something, and takes
-/// `drainCompletions` after either.
+/// and `read` as it likes during a turn, `endOfTurn` once at its end, `poll` when the device has something (or `collect`, with
+/// an `endOfTurn` that follows soon), and takes `drainCompletions` after any of these.
 ///
 /// How a write travels: `submit` applies the transaction to the objects in memory and gathers the resulting keys, and
 /// the blocks, in a `Batch`. `endOfTurn` writes the batch as one journal record, durably (group commit). When record

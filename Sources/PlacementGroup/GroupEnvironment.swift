@@ -174,6 +174,8 @@ public enum RareBranch: String, CaseIterable, Sendable {
     case logTrimmed
     /// An object could not be found anywhere for now.
     case unfound
+    /// A member had no room for an object that it lacked.
+    case recoveryTooFull
     /// A read or the service waited for a lease.
     case waitedForLease
     /// A primary read bad data and took another copy's.

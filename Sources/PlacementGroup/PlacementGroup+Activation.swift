@@ -238,7 +238,10 @@ extension PlacementGroup {
         if isPrimary {
             scrubTick()
             markWrites()
-            if recovery.isWorking { continueRecovery() }
+            if recovery.isWorking {
+                tryRoom()
+                continueRecovery()
+            }
         }
         continueTrimming()
     }

@@ -20,6 +20,8 @@ struct Recovery {
     var locking: Set<ObjectID> = []
     /// Objects that nobody who can be asked has.
     var unfound: Set<ObjectID> = []
+    /// Objects that a member, or this one, has no room for now.
+    var noRoom: [ObjectID: OSDID] = [:]
     /// Who could not send an object.
     var failed: [ObjectID: Set<OSDID>] = [:]
     var fill: Fill?
@@ -81,7 +83,9 @@ extension PlacementGroup {
     func continueRecovery() {
         guard isActivated, recovery.isWorking else { return }
         while recovery.underway.count < GroupLimits.recoveriesInFlight, let object = recovery.queue.first {
-            guard isLacking(object), recovery.underway[object] == nil, recovery.delayed[object] == nil else {
+            guard isLacking(object), recovery.underway[object] == nil, recovery.delayed[object] == nil,
+                recovery.noRoom[object] == nil
+            else {
                 recovery.queue.removeFirst()
                 continue
             }
@@ -180,7 +184,9 @@ extension PlacementGroup {
         environment.occurred(.waitedForObject)
         guard recovery.underway[object] == nil else { return hurry(object) }
         if awaitsWrites(of: object) { return }
-        if !recovery.unfound.contains(object) { bringBack(object, isCounted: false) }
+        if !recovery.unfound.contains(object), recovery.noRoom[object] == nil {
+            bringBack(object, isCounted: false)
+        }
     }
 
     /// The writes that the recovery of an object, or of its clones, waited for are done.
@@ -209,6 +215,10 @@ extension PlacementGroup {
             return
         }
         if let lacking = missing[object] {
+            guard !environment.isFull else {
+                if isCounted { environment.endRecovery() }
+                return leave(object, without: me)
+            }
             guard let source = source(of: object) else {
                 environment.occurred(.unfound)
                 if isCounted { environment.endRecovery() }
@@ -252,6 +262,11 @@ extension PlacementGroup {
     private func objectDone(_ object: ObjectID) {
         guard let work = recovery.underway.removeValue(forKey: object) else { return }
         recovery.locking.remove(object)
+        if recovery.noRoom[object] != nil {
+            if work.isCounted { environment.endRecovery() }
+            wake(object.head)
+            return continueRecovery()
+        }
         let isFilling = recovery.fill?.pending.contains(object) == true
         if missing[object] != nil || isFilling || members.contains(where: { $0.missing[object] != nil }) {
             return bringBack(object, isCounted: work.isCounted)
@@ -270,6 +285,7 @@ extension PlacementGroup {
         guard isActivated, recovery.underway[object]?.source != nil, missing[object] == nil else { return }
         environment.recovered(bytes: environment.size(of: object) ?? 0)
         if !scrub.inconsistent.isEmpty { copyReplaced(object, on: me) }
+        roomFound(on: me)
         wake(object.head)
         objectDone(object)
     }
@@ -292,7 +308,39 @@ extension PlacementGroup {
         environment.recovered(bytes: environment.size(of: object) ?? 0)
         if !scrub.inconsistent.isEmpty { copyReplaced(object, on: osd) }
         if recovery.fill?.target == osd { recovery.fill?.pending.remove(object) }
+        roomFound(on: osd)
         if recovery.underway[object]?.pushing.isEmpty == true { objectDone(object) }
+    }
+
+    // MARK: Room
+
+    /// A member has no room for an object that it lacks. The others get it; this one is asked again from time to time.
+    func pushRefused(_ key: PushKey) {
+        guard isActivated, recovery.underway[key.object]?.pushing.remove(key.target) != nil else { return }
+        // Of one that went in one part nothing is left here.
+        pushes[key] = nil
+        leave(key.object, without: key.target)
+        if recovery.underway[key.object]?.pushing.isEmpty == true { objectDone(key.object) }
+    }
+
+    private func leave(_ object: ObjectID, without osd: OSDID) {
+        environment.occurred(.recoveryTooFull)
+        recovery.noRoom[object] = osd
+    }
+
+    /// Tries one of the objects that there was no room for.
+    func tryRoom() {
+        guard let object = recovery.noRoom.keys.min() else { return }
+        recovery.noRoom[object] = nil
+        recovery.queue.append(object)
+    }
+
+    /// The member has room again: all that it lacks may come.
+    private func roomFound(on osd: OSDID) {
+        guard !recovery.noRoom.isEmpty else { return }
+        let objects = recovery.noRoom.filter { $0.value == osd }.keys.sorted()
+        for object in objects { recovery.noRoom[object] = nil }
+        recovery.queue.append(contentsOf: objects)
     }
 
     /// This member cannot read what it is to send: what the members have is compared before any copy is given up.
@@ -354,6 +402,7 @@ extension PlacementGroup {
         precondition(
             members.allSatisfy { $0.withheld == nil }, "group \(id) withholds writes from whole members: \(summary)")
         recovery.isWorking = false
+        recovery.noRoom.removeAll()
         startTally()
         chooseAgain()
         if isClean { becomeClean() }

@@ -122,6 +122,7 @@ extension PlacementGroup {
         recovery.isWorking = true
         recovery.lackingObjects.insert(object)
         recovery.unfound.remove(object)
+        recovery.noRoom[object] = nil
         recovery.failed[object] = bad
         recovery.queue.append(object)
         if isIdle { pauseScrub() }

@@ -41,6 +41,7 @@ extension PlacementGroup {
             state.insert(phase == .active ? .active : phase == .leasing ? .wait : .peered)
             if recovery.lacking > 0 { state.formUnion([.degraded, .recovering]) }
             if !recovery.unfound.isEmpty { state.insert(.recoveryUnfound) }
+            if !recovery.noRoom.isEmpty { state.insert(.recoveryTooFull) }
             if let fill = recovery.fill {
                 state.insert(fill.stage == .running ? .backfilling : fill.isTooFull ? .backfillTooFull : .backfillWait)
             }
@@ -99,7 +100,7 @@ extension PlacementGroup {
         return "\(id) on \(me) in \(interval): \(phase), acting \(acting), up \(up), log \(log.tail)..\(log.head), "
             + "\(info.lastBackfill), les \(info.lastEpochStarted), missing \(missing.count), \(commits.count) commits, "
             + "\(writes.count) writes, \(waiting.count) waiting, members \(held), lacking \(recovery.lackingObjects.count), "
-            + "queue \(recovery.queue.count), delayed \(recovery.delayed.count), unfound \(recovery.unfound.count), "
+            + "queue \(recovery.queue.count), delayed \(recovery.delayed.count), unfound \(recovery.unfound.count), no room \(recovery.noRoom.count), "
             + "under way \(work), fill \(fill ?? "none"), scrub \(scrubbing)"
     }
 

@@ -32,6 +32,7 @@ extension PlacementGroup {
         case .partStored(let object): partStored(PushKey(target: from, object: object))
         case .pushed(let object, let version): pushStored(object, version, by: from)
         case .cannotPush(let object, _): pullFailed(object, from: from)
+        case .noRoom(let object): pushRefused(PushKey(target: from, object: object))
         default: preconditionFailure("\(body) moves no object")
         }
     }
@@ -247,6 +248,11 @@ extension PlacementGroup {
         }
         guard part.isFirst || arriving.contains(part.object), isReadable(part) else { return }
         let object = part.object
+        if part.isFirst, part.exists, !isPrimary, environment.isFull {
+            // What is there of an earlier attempt must not be gone on with.
+            arriving.remove(object)
+            return send(.noRoom(object), to: osd)
+        }
         // The info comes with the last part, and says what the part says.
         let description = part.attributes.last { $0.name == ObjectInfo.attribute }?.value ?? .empty
         if part.isLast, part.exists, (try? ObjectInfo(decoding: description))?.version != part.version { return }

@@ -323,7 +323,7 @@ public final class PlacementGroup<Environment: GroupEnvironment> {
             if from == primary { activate(activation, primary: from) }
         case .activated(let isFull):
             activationStored(by: from, isFull: isFull)
-        case .pull, .push, .partStored, .pushed, .cannotPush:
+        case .pull, .push, .partStored, .pushed, .cannotPush, .noRoom:
             receivedTransfer(message.body, from: from)
         case .scrub(let message):
             receivedScrub(message, from: from)

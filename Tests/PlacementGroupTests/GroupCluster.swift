@@ -282,7 +282,7 @@ final class GroupCluster {
     let objects: [ObjectID]
     let copies = 3
     /// Whether objects are sent in several parts.
-    let sendsParts: Bool
+    var sendsParts: Bool
 
     init(seed: UInt64, osds: Int) {
         random = SeededGenerator(seed: seed)

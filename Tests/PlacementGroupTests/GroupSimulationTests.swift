@@ -15,7 +15,8 @@ import Wire
     static let elsewhere: Set<RareBranch> = [
         .waitedForLease, .readRepaired, .scrubbedClean, .scrubFoundDamage, .scrubPreempted, .scrubResumed,
         .waitedForScrub, .copyReplaced, .nothingToRepairFrom,
-        .cloned, .whiteout, .cloneTrimmed, .cloneRecovered, .rolledBack, .split, .splitWhileRecovering, .merged,
+        .recoveryTooFull, .cloned, .whiteout, .cloneTrimmed, .cloneRecovered, .rolledBack, .split,
+        .splitWhileRecovering, .merged,
         .mergedOutOfStep,
     ]
 

@@ -48,6 +48,7 @@ import Wire
     /// With `min_size` 1 the acknowledgement would hang on the primary's disk alone: such a write waits for the object.
     @Test func oneHolderIsNotEnoughWhateverThePoolSays() {
         let script = Self.lacking(members: [0, 3, 4], minSize: 1)
+        #expect(script.primary.intervals.current.minSize == 1)
         let object = Self.far(script)
         #expect(script.primary.phase == .active, script.summary)
         #expect(script.member(3).missing[object] != nil && script.member(4).missing[object] != nil, script.summary)

@@ -44,7 +44,7 @@ import Wire
                         requests: [RecordedRequest(request: RequestID(client: 1, number: 2), version: v(1), errno: 17)])
                 ),
                 .activated(isFull: true), .pull(object, need: v(2)), .push(part), .pushed(object, v(2)),
-                .cannotPush(object, need: v(2)), .scan(after: object, limit: 10),
+                .cannotPush(object, need: v(2)), .noRoom(object), .scan(after: object, limit: 10),
                 .scanned([ObjectVersion(object, v(2))], more: true), .backfillProgress(object), .backfilled,
                 .backfillStored, .reserve, .reserved(true), .started(Epoch(4)), .clean(Epoch(4)), .remove,
             ] + scrubBodies

@@ -71,7 +71,7 @@ rbd snap ls rbd/disk | head -1 | grep -q '^SNAPID  *NAME  *SIZE  *PROTECTED  *TI
 # What is shown of a snapshot: its own size, and that it is protected.
 rbd snap create rbd/disk@kept
 rbd snap protect rbd/disk@kept
-bounded 30 "$NACRE" rbd resize -m "$mon_addr" --size 96M rbd/disk >/dev/null
+rbd resize --size 96M rbd/disk >/dev/null
 rbd info rbd/disk@kept --format json | jq -e '.size == 64 * 1048576 and .protected == "true"' >/dev/null ||
   fail "info of a snapshot: $(rbd info rbd/disk@kept --format json)"
 rbd info rbd/disk --format json | jq -e '.size == 96 * 1048576' >/dev/null || fail "info: $(rbd info rbd/disk)"
@@ -83,7 +83,7 @@ rbd ls -l | grep -Eq '^disk@kept +64 MiB .* yes' || fail "ls -l: $(rbd ls -l)"
 refused 2 'does not exist' info rbd/disk@none
 rbd snap unprotect rbd/disk@kept
 rbd snap rm rbd/disk@kept
-bounded 30 "$NACRE" rbd resize -m "$mon_addr" --size 64M --allow-shrink rbd/disk >/dev/null
+rbd resize --size 64M --allow-shrink rbd/disk >/dev/null
 
 # A snapshot is read-only, and none that is not there is served.
 bounded 20 nbdinfo --is read-only "$(nbd_uri disk@one)" || fail "a snapshot is offered for writing"

@@ -303,7 +303,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
             guard case .osd(let osd, _)? = peers[session] ?? peerOfOutgoing(session) else { return }
             received(heartbeat, from: osd, on: session)
         case .operationReply, .monitor, .watchEvent:
-            environment.warn("\(id): dropped a message that is not for an OSD")
+            environment.note("\(id): dropped a message that is not for an OSD")
         }
     }
 
@@ -352,7 +352,7 @@ public final class OSDCore<Environment: OSDEnvironment> {
                 case .success(let data):
                     group.readCompleted(UInt32(truncatingIfNeeded: token), .data(data))
                 case .failure(let error):
-                    environment.warn("\(id): \(error)")
+                    environment.note("\(id): \(error)")
                     group.readCompleted(UInt32(truncatingIfNeeded: token), .failed(error.description))
                 }
             case .failed(let error):
@@ -363,8 +363,8 @@ public final class OSDCore<Environment: OSDEnvironment> {
 
     /// The turn of the loop is over: says what is left to be said.
     public func endOfTurn() {
-        storeCompleted()
         grantTurns()
+        storeCompleted()
         tellActing()
         if isReportDue { tellStatistics() }
     }

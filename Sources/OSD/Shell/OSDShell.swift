@@ -194,6 +194,7 @@ extension OSDShell: MonitorClientEnvironment {
         loop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(milliseconds))) { [weak self] in
             guard let self, !self.isStopped else { return }
             self.monitor.timerFired(timer)
+            self.messenger.requestTurnEnd()
         }
     }
 

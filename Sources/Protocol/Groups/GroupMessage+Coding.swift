@@ -6,7 +6,7 @@ extension GroupMessage {
         case replicate = 1, replicated, queryInfo, info, queryLog, log, activate, activated, pull, push, pushed
         case cannotPush, scan, scanned, backfillProgress, backfilled, backfillStored, reserve, reserved, started, clean
         case remove, scrub
-        case replicateTogether = 64, partStored
+        case replicateTogether = 64, partStored, noRoom
     }
 
     public func encode(into writer: inout ByteWriter) {
@@ -55,6 +55,9 @@ extension GroupMessage {
             part.encode(into: &writer)
         case .partStored(let object):
             tag(.partStored, &writer)
+            object.encode(into: &writer)
+        case .noRoom(let object):
+            tag(.noRoom, &writer)
             object.encode(into: &writer)
         case .pushed(let object, let version):
             tag(.pushed, &writer)
@@ -134,6 +137,7 @@ extension GroupMessage {
             return .pull(wanted.object, need: wanted.version)
         case .push: return .push(try ObjectPart(from: &reader))
         case .partStored: return .partStored(try ObjectID(from: &reader))
+        case .noRoom: return .noRoom(try ObjectID(from: &reader))
         case .pushed:
             let stored = try ObjectVersion(from: &reader)
             return .pushed(stored.object, stored.version)

@@ -41,6 +41,8 @@ public struct GroupMessage: Sendable {
         case partStored(ObjectID)
         /// Receiver of the last part → sender: the object is on this member's disk at this version.
         case pushed(ObjectID, Version)
+        /// Member → primary: no room for the object now, nothing of it was stored.
+        case noRoom(ObjectID)
         /// The member asked does not have the object at that version.
         case cannotPush(ObjectID, need: Version)
         /// Primary → member being backfilled: which objects have you after this one?

@@ -50,6 +50,9 @@ public struct GroupStatistics: Hashable, Sendable {
         /// Writes nothing until it is merged with others.
         public static let premerge = State(rawValue: 1 << 17)
 
+        /// A member has no room for what it lacks.
+        public static let recoveryTooFull = State(rawValue: 1 << 18)
+
         /// The copies are being compared.
         public static let scrubbing = State(rawValue: 1 << 20)
         /// They are compared with their data.
@@ -71,7 +74,7 @@ public struct GroupStatistics: Hashable, Sendable {
             (.remapped, "remapped"), (.peering, "peering"), (.backfillWait, "backfill_wait"),
             (.backfilling, "backfilling"), (.backfillTooFull, "backfill_toofull"), (.incomplete, "incomplete"),
             (.peered, "peered"), (.wait, "wait"), (.snapTrim, "snaptrim"), (.snapTrimWait, "snaptrim_wait"),
-            (.premerge, "premerge"),
+            (.premerge, "premerge"), (.recoveryTooFull, "recovery_toofull"),
             (.scrubbing, "scrubbing"), (.deep, "deep"), (.inconsistent, "inconsistent"), (.repair, "repair"),
         ]
 
