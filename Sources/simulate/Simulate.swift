@@ -147,7 +147,7 @@ struct SimulationCommand: Sendable {
 
     /// Runs under conditions that Nacre does not promise to bear, to see that they are noticed.
     private var isExpectedToFail: Bool { options.ignoresFlushes || isBeyondLeases }
-    private var isBeyondLeases: Bool { options.drift >= 25 }
+    private var isBeyondLeases: Bool { options.isBeyondLeases }
 
     private static var seconds: Double {
         var time = timespec()

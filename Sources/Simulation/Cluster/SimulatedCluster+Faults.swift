@@ -14,6 +14,7 @@ extension SimulatedCluster {
     }
 
     func breakSomething() throws {
+        if options.isBeyondLeases, Int.random(in: 0..<100, using: &random) < 60 { return deceive() }
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<20: killRunning(anyOSD())
         case 20..<25:
@@ -69,15 +70,37 @@ extension SimulatedCluster {
         {
             cut.append((.monitor("a"), .client("client\(client)")))
         }
+        let isMarkedDown = Bool.random(using: &random)
+        cutOff(cut, markingDown: isMarkedDown ? index : nil)
+        run(milliseconds: UInt64.random(in: 0...9000, using: &random))
+    }
+
+    /// Cuts pairs off from one another for a while, and may have an OSD marked down at once.
+    private func cutOff(_ cut: [(Entity, Entity)], markingDown index: Int?) {
         for (from, to) in cut { network.block(from: from, to: to) }
-        if Bool.random(using: &random) {
+        if let index {
             count("osd marked down")
             administrator.command("osd down", ["ids": "\(index)"])
         }
         events.after(UInt64.random(in: 1_000_000...15_000_000, using: &random)) { [network] in
             for (from, to) in cut { network.unblock(from: from, to: to) }
         }
-        run(milliseconds: UInt64.random(in: 0...9000, using: &random))
+    }
+
+    /// The partition by which most is read from a primary that is none any more: of an OSD alone, with all readers on its side.
+    private func deceive() {
+        let index = anyOSD()
+        let osd = Entity.osd(OSDID(Int32(index)))
+        count("partition", "\(osd)")
+        var cut: [(Entity, Entity)] = []
+        for other in existing.map({ Entity.osd(OSDID(Int32($0))) }) + [.monitor("a")] where other != osd {
+            cut += [(osd, other), (other, osd)]
+        }
+        for client in clients.indices where clients[client]?.isReader == true {
+            cut.append((.monitor("a"), .client("client\(client)")))
+        }
+        cutOff(cut, markingDown: index)
+        run(milliseconds: UInt64.random(in: 6000...12_000, using: &random))
     }
 
     private func changeWeight() {

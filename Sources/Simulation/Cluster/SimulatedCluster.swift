@@ -17,6 +17,8 @@ public struct SimulationOptions: Sendable {
     public var ignoresFlushes = false
     /// By how many thousandths a clock may be fast or slow. Leases assume that two clocks differ by less than 50.
     public var drift = 20
+    /// True when clocks differ by more: the run is to show that stale reads are noticed.
+    public var isBeyondLeases: Bool { drift >= 25 }
 
     /// The ones of the suite.
     public init() {}
