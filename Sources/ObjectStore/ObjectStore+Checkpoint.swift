@@ -29,8 +29,8 @@ enum CheckpointPhase: Equatable {
 
 /// A checkpoint moves the start of replay. Order: the mark is durable, which lets blocks go home; the blocks of all
 /// records before the new start are home; then the device is flushed, and the metadata store takes the keys of those
-/// records and is flushed; then the superblock says so, durably; only then are the records' places used again. A crash between any two leaves the old start, from which replay gives the same result, since it writes
-/// results and runs to the end.
+/// records and is flushed; then the superblock says so, durably; only then are the records' places used again. A crash between
+/// any two leaves the old start, from which replay gives the same result, since it writes results and runs to the end.
 extension ObjectStore {
     /// How far the checkpoint under way is.
     public var checkpointStep: CheckpointStep {

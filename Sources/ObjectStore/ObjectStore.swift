@@ -200,7 +200,8 @@ public final class ObjectStore<Device: BlockDevice, Keys: KeyValueStore> {
         if stopReason == nil { pump() }
     }
 
-    /// Takes what the device has finished, and begins nothing: for an owner whose turn ends soon, and who tells others of it first.
+    /// Takes what the device has finished, and begins nothing: for an owner whose turn ends soon, and who tells others of it
+    /// first.
     public func collect() {
         guard stopReason == nil else { return }
         deviceCompletions.removeAll(keepingCapacity: true)

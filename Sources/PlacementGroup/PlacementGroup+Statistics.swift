@@ -100,8 +100,8 @@ extension PlacementGroup {
         return "\(id) on \(me) in \(interval): \(phase), acting \(acting), up \(up), log \(log.tail)..\(log.head), "
             + "\(info.lastBackfill), les \(info.lastEpochStarted), missing \(missing.count), \(commits.count) commits, "
             + "\(writes.count) writes, \(waiting.count) waiting, members \(held), lacking \(recovery.lackingObjects.count), "
-            + "queue \(recovery.queue.count), delayed \(recovery.delayed.count), unfound \(recovery.unfound.count), no room \(recovery.noRoom.count), "
-            + "under way \(work), fill \(fill ?? "none"), scrub \(scrubbing)"
+            + "queue \(recovery.queue.count), delayed \(recovery.delayed.count), unfound \(recovery.unfound.count), "
+            + "no room \(recovery.noRoom.count), under way \(work), fill \(fill ?? "none"), scrub \(scrubbing)"
     }
 
     /// Remembers, every second or so, how far writes had come: a write needs no time of its own.

@@ -131,7 +131,7 @@ struct SimulationCommand: Sendable {
                 + "\(faults.values.reduce(0, +)) faults, in \(took.rounded()) s")
         print(counts)
         print(RareBranch.allCases.map { "\(branches[$0, default: 0]) × \($0)" }.joined(separator: ", "))
-        if isBeyondLeases {
+        if options.isBeyondLeases {
             print("\(noticed) seeds noticed that clocks drift by \(options.drift) thousandths")
             return noticed > 0 ? 0 : 1
         }
@@ -146,8 +146,7 @@ struct SimulationCommand: Sendable {
     }
 
     /// Runs under conditions that Nacre does not promise to bear, to see that they are noticed.
-    private var isExpectedToFail: Bool { options.ignoresFlushes || isBeyondLeases }
-    private var isBeyondLeases: Bool { options.isBeyondLeases }
+    private var isExpectedToFail: Bool { options.ignoresFlushes || options.isBeyondLeases }
 
     private static var seconds: Double {
         var time = timespec()

@@ -30,6 +30,12 @@ import Wire
         let encoded = Bytes.encoding { pool.encode(into: &$0) }
         var reader = ByteReader(encoded)
         #expect(try Pool(from: &reader) == pool)
+        // Version 4 had a number behind the merge's epoch, before the list of one version that ends it.
+        var old = encoded.array
+        old.insert(contentsOf: [16, 0, 0, 0], at: old.count - 20)
+        (old[0], old[1], old[2]) = (4, 4, old[2] + 4)
+        reader = ByteReader(Bytes(old))
+        #expect(try Pool(from: &reader) == pool)
         #expect((0..<12).filter(pool.isQuiet) == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11])
         pool.lowering?.pending = 12
         reader = ByteReader(Bytes.encoding { pool.encode(into: &$0) })

@@ -26,8 +26,8 @@ import Wire
     private static let long = String(repeating: "parts ", count: 8)
 
     private func texts(_ script: Script, _ osd: Int32) -> [String?] { script.objects.map { script.read(osd, $0) } }
-    private var expected: (Script) -> [String?] {
-        { script in script.objects.map { $0 == script.objects[0] ? Self.long : "new" } }
+    private func expected(_ script: Script) -> [String?] {
+        script.objects.map { $0 == script.objects[0] ? Self.long : "new" }
     }
 
     @Test func aMemberWithoutRoomGetsItsObjectsWhenThereIsSome() {

@@ -16,8 +16,7 @@ import Wire
         .waitedForLease, .readRepaired, .scrubbedClean, .scrubFoundDamage, .scrubPreempted, .scrubResumed,
         .waitedForScrub, .copyReplaced, .nothingToRepairFrom,
         .recoveryTooFull, .cloned, .whiteout, .cloneTrimmed, .cloneRecovered, .rolledBack, .split,
-        .splitWhileRecovering, .merged,
-        .mergedOutOfStep,
+        .splitWhileRecovering, .merged, .mergedOutOfStep,
     ]
 
     @Test func acknowledgedWritesSurviveCrashesMapsAndLostSessions() {

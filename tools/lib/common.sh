@@ -25,7 +25,7 @@ usage() { awk 'NR > 1 { if (!/^#/ || /^# shellcheck/) exit; sub(/^# ?/, ""); pri
 # start_work NAME: makes the work directory and arranges for it to be cleaned up, whatever happens. On a file system
 # with a disk below it where there is a choice: a store on tmpfs would not show what flushing costs or loses.
 start_work() {
-  work=$(mktemp -d "${TMPDIR:-/var/tmp}/nacre-$1.XXXXXX")
+  work=$(mktemp -d -p "${TMPDIR:-/var/tmp}" --suffix="-nacre-$1")
   mkdir "$work/log" "$work/pid"
   set -E
   trap 'printf "FAILED: %s line %s: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR

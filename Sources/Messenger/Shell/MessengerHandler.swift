@@ -24,8 +24,8 @@ public protocol MessengerHandler: AnyObject, SendableMetatype {
     func pressureChanged(_ session: SessionID, isHigh: Bool)
     /// Once for each turn of the event loop in which something was received or sent, before what was sent goes out.
     func turnEnded()
-    /// Follows `turnEnded` when what was sent has gone out, as far as sockets take it: for work that others need not wait for. What is sent now goes out
-    /// at the end of the next turn.
+    /// Follows `turnEnded` when what was sent has gone out, as far as sockets take it: for work that others need not wait for.
+    /// What is sent now goes out at the end of the next turn.
     func turnSent()
 }
 

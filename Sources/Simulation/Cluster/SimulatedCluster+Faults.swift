@@ -59,11 +59,7 @@ extension SimulatedCluster {
         let osd = Entity.osd(OSDID(Int32(index)))
         let ways = Int.random(in: 0..<4, using: &random)
         count(ways == 0 || ways == 3 ? "partition" : "partition one way", "\(osd)")
-        var cut: [(Entity, Entity)] = []
-        for other in existing.map({ Entity.osd(OSDID(Int32($0))) }) + [.monitor("a")] where other != osd {
-            if ways != 1 { cut.append((osd, other)) }
-            if ways != 2 { cut.append((other, osd)) }
-        }
+        var cut = links(of: osd, out: ways != 1, back: ways != 2)
         // Writes that cannot end keep reads waiting: what a primary says that is none any more is seen by readers alone.
         let ofReaders = Bool.random(using: &random)
         for client in clients.indices where ofReaders ? clients[client]?.isReader == true : Bool.random(using: &random)
@@ -73,6 +69,14 @@ extension SimulatedCluster {
         let isMarkedDown = Bool.random(using: &random)
         cutOff(cut, markingDown: isMarkedDown ? index : nil)
         run(milliseconds: UInt64.random(in: 0...9000, using: &random))
+    }
+
+    /// What goes between an OSD and the others and the monitor, by sender and receiver.
+    private func links(of osd: Entity, out: Bool, back: Bool) -> [(Entity, Entity)] {
+        let others = existing.map { Entity.osd(OSDID(Int32($0))) } + [.monitor("a")]
+        return others.filter { $0 != osd }.flatMap { other in
+            (out ? [(osd, other)] : []) + (back ? [(other, osd)] : [])
+        }
     }
 
     /// Cuts pairs off from one another for a while, and may have an OSD marked down at once.
@@ -92,10 +96,7 @@ extension SimulatedCluster {
         let index = anyOSD()
         let osd = Entity.osd(OSDID(Int32(index)))
         count("partition", "\(osd)")
-        var cut: [(Entity, Entity)] = []
-        for other in existing.map({ Entity.osd(OSDID(Int32($0))) }) + [.monitor("a")] where other != osd {
-            cut += [(osd, other), (other, osd)]
-        }
+        var cut = links(of: osd, out: true, back: true)
         for client in clients.indices where clients[client]?.isReader == true {
             cut.append((.monitor("a"), .client("client\(client)")))
         }
