@@ -20,8 +20,8 @@ struct Recovery {
     var locking: Set<ObjectID> = []
     /// Objects that nobody who can be asked has.
     var unfound: Set<ObjectID> = []
-    /// Objects that a member, or this one, has no room for now.
-    var noRoom: [ObjectID: OSDID] = [:]
+    /// Objects that members, or this one, have no room for now, and who that is.
+    var noRoom: [ObjectID: Set<OSDID>] = [:]
     /// Who could not send an object.
     var failed: [ObjectID: Set<OSDID>] = [:]
     var fill: Fill?
@@ -325,20 +325,24 @@ extension PlacementGroup {
 
     private func leave(_ object: ObjectID, without osd: OSDID) {
         environment.occurred(.recoveryTooFull)
-        recovery.noRoom[object] = osd
+        recovery.noRoom[object, default: []].insert(osd)
     }
 
-    /// Tries one of the objects that there was no room for.
+    /// Tries one of the objects that there was no room for, of each member: one that stays full holds up no other.
     func tryRoom() {
-        guard let object = recovery.noRoom.keys.min() else { return }
-        recovery.noRoom[object] = nil
-        recovery.queue.append(object)
+        var tried = Set<OSDID>()
+        for object in recovery.noRoom.keys.sorted() {
+            guard let osds = recovery.noRoom[object], !osds.isSubset(of: tried) else { continue }
+            tried.formUnion(osds)
+            recovery.noRoom[object] = nil
+            recovery.queue.append(object)
+        }
     }
 
     /// The member has room again: all that it lacks may come.
     private func roomFound(on osd: OSDID) {
         guard !recovery.noRoom.isEmpty else { return }
-        let objects = recovery.noRoom.filter { $0.value == osd }.keys.sorted()
+        let objects = recovery.noRoom.filter { $0.value.contains(osd) }.keys.sorted()
         for object in objects { recovery.noRoom[object] = nil }
         recovery.queue.append(contentsOf: objects)
     }

@@ -48,6 +48,25 @@ import Wire
         #expect(texts(script, 2) == expected(script))
     }
 
+    /// Two are full, and one of them gets room: it does not wait for the other.
+    @Test(arguments: [Int32(3), 4]) func oneThatStaysFullHoldsUpNoOther(freed: Int32) {
+        let script = Script(osds: 5)
+        for object in script.objects { script.write("old", on: object) }
+        script.drain()
+        for osd: Int32 in [3, 4] { script.host(osd).isFull = true }
+        script.place([0, 3, 4])
+        script.drain()
+        #expect(script.primary.statistics.state.contains(.recoveryTooFull), script.summary)
+        for osd: Int32 in [3, 4] { #expect(script.member(osd).missing.count == script.objects.count) }
+        script.host(freed).isFull = false
+        script.drain()
+        #expect(texts(script, freed) == script.objects.map { _ in "old" }, script.summary)
+        #expect(script.member(freed).missing.isEmpty && !script.isClean)
+        for osd: Int32 in [3, 4] { script.host(osd).isFull = false }
+        script.drain()
+        #expect(script.isClean, script.summary)
+    }
+
     /// Whoever waits for an object that the primary has no room for does not make it try for ever.
     @Test func aPrimaryWithoutRoomFetchesWhatItLacksWhenThereIsSome() {
         let script = Self.returned(0)
